@@ -1,0 +1,65 @@
+# Every target makes its own virtual environment; a machine needs python3 (3.11 or newer, with venv) and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
+
+.NOTPARALLEL:
+.PHONY: help demo demo-production test lint types imports check check-long docs bench model clean
+
+help:           ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo            ## a real workflow on real data, with its worker killed on the way
+	@$(BIN)/wfcelery demo $(ARGS)
+
+demo-production: $(VENV)/.servers  ## the same on PostgreSQL and a Redis-compatible server, with two workers and a beat
+	@$(BIN)/wfcelery demo --production $(ARGS)
+
+test: $(VENV)/.dev             ## all tests but the long ones
+	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--whole)
+
+lint: $(VENV)/.dev             ## ruff
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev            ## mypy --strict
+	@$(BIN)/mypy --strict
+
+imports: $(VENV)/.dev          ## a floor imports the floors below it
+	@$(BIN)/lint-imports
+
+check: lint types imports test ## all that CI runs, in CI's order
+
+check-long: $(VENV)/.dev       ## the long tests; writes docs/reference/check-long.md
+	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --long --timeout=3600 $(ARGS)
+
+docs: $(VENV)/.dev             ## writes the pages that are made from the code
+	@$(BIN)/python -m tests.plugins.promises --write
+	@$(BIN)/python -m wfcelery.core.tables > docs/reference/states.md
+
+bench: $(VENV)/.dev            ## the workloads beside raw Celery, with their ratios
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+model: $(VENV)/.python         ## the protocol as a state model, and its mutants
+	@$(BIN)/python model/protocol_model.py $(ARGS)
+
+clean:          ## forgets the virtual environment
+	rm -rf $(VENV)
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "wfcelery needs Python 3.11 or newer; say PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.python pyproject.toml
+	$(PIP) install --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.servers: $(VENV)/.python pyproject.toml
+	$(PIP) install --editable '.[demo,servers]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.dev: $(VENV)/.python pyproject.toml
+	$(PIP) install --editable '.[dev]'
+	@touch $@ $(VENV)/.demo $(VENV)/.servers

@@ -1,0 +1,102 @@
+"""What is measured: one figure for each workload, and no figure where an answer is wrong or missing."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.sides.contract import CHAIN_LENGTH, Side, Started
+
+PATIENCE = 300.0
+
+
+class WrongAnswerError(Exception):
+    """Work was lost or done wrongly: there is no figure for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A figure in the workload's own unit, and how many answers were compared with the right one on the way."""
+
+    figure: float
+    answers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One row of the table that the benchmark prints."""
+
+    name: str
+    what: str
+    unit: str
+    more_is_better: bool
+    measure: Callable[[Side, int], Measured]
+    size: int
+    quick_size: int
+
+
+def expect(started: Started, right: int) -> None:
+    answer = started.result(PATIENCE)
+    if answer != right:
+        raise WrongAnswerError(f"the answer is {answer!r} where it should be {right}")
+
+
+def chains_one_at_a_time(side: Side, count: int) -> Measured:
+    """Milliseconds from the start to the answer in the caller's hands; the median."""
+    spans = []
+    for value in range(count):
+        began = time.perf_counter()
+        expect(side.start_chain(value), value + CHAIN_LENGTH)
+        spans.append(time.perf_counter() - began)
+    return Measured(statistics.median(spans) * 1000, count)
+
+
+def chains_at_once(side: Side, count: int) -> Measured:
+    """Steps a second, from the first start to the last answer."""
+    began = time.perf_counter()
+    under_way = [(value, side.start_chain(value)) for value in range(count)]
+    for value, started in under_way:
+        expect(started, value + CHAIN_LENGTH)
+    return Measured(count * CHAIN_LENGTH / (time.perf_counter() - began), count)
+
+
+def out_and_in(side: Side, width: int) -> Measured:
+    """Seconds from the start to the sum over all items."""
+    began = time.perf_counter()
+    expect(side.start_fan(width), width * (width + 1) // 2)
+    return Measured(time.perf_counter() - began, 1)
+
+
+def start_call(side: Side, count: int) -> Measured:
+    """Milliseconds that the caller is kept by a start, with nothing else under way; the median."""
+    spans = []
+    for value in range(count):
+        began = time.perf_counter()
+        started = side.start_chain(value)
+        spans.append(time.perf_counter() - began)
+        expect(started, value + CHAIN_LENGTH)
+    return Measured(statistics.median(spans) * 1000, count)
+
+
+def warm_up(side: Side, count: int) -> Measured:
+    """Whatever happens once: connections, imports, the first look at a definition. No figure."""
+    for value in range(count):
+        expect(side.start_chain(value), value + CHAIN_LENGTH)
+        expect(side.start_fan(10), 55)
+    return Measured(0.0, 2 * count)
+
+
+WARM_UP = Workload("warm-up", "a few of each", "", False, warm_up, 5, 2)
+
+WORKLOADS = (
+    Workload("W1", "a chain of 10 steps, one at a time", "ms", False, chains_one_at_a_time, 40, 5),
+    Workload("W2", "{size} such chains at once", "steps/s", True, chains_at_once, 200, 20),
+    Workload("W3_100", "1 -> {size} -> 1", "s", False, out_and_in, 100, 20),
+    Workload("W3_1000", "1 -> {size} -> 1", "s", False, out_and_in, 1_000, 50),
+    Workload("W3_10000", "1 -> {size} -> 1", "s", False, out_and_in, 10_000, 100),
+    Workload("W4", "the call that starts a chain", "ms", False, start_call, 40, 5),
+)
+
+BY_NAME = {workload.name: workload for workload in (WARM_UP, *WORKLOADS)}

@@ -1,0 +1,1 @@
+"""Reference workflows, written against wfcelery's public surface and nothing below it."""

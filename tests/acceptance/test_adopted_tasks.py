@@ -1,0 +1,97 @@
+"""Celery tasks that were there before, as steps; and what those see who listen to events."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.events import EventReceiver
+
+from tests.acceptance.eventually import eventually
+from tests.acceptance.processes import Fleet
+
+CANARY = "canary-9c1d"
+
+
+class Listener:
+    """What Flower would hear."""
+
+    def __init__(self, broker_url: str) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._app = Celery("listener", broker=broker_url, set_as_current=False)
+        self._connection = self._app.connection_for_read()
+        self._receiver = EventReceiver(self._connection, handlers={"*": self.events.append}, app=self._app)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        self._receiver.capture(limit=None, timeout=None, wakeup=False)
+
+    def close(self) -> None:
+        self._receiver.should_stop = True
+        self._thread.join(10)
+        self._connection.release()
+        self._app.close()
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in list(self.events) if event["type"] == kind]
+
+
+@pytest.fixture(scope="module")
+def here(make_shared_fleet: Callable[..., Fleet]) -> Fleet:
+    fleet = make_shared_fleet(environment={"WFCELERY_POLL": "0.3"})
+    return fleet.ready(fleet.worker())
+
+
+@pytest.fixture
+def listener(here: Fleet) -> Iterator[Listener]:
+    listening = Listener(here.broker_url)
+    yield listening
+    listening.close()
+
+
+@pytest.mark.promise("D8", "A13")
+def test_adopted_tasks_keep_what_they_know_of_retries_requests_and_hooks(here: Fleet) -> None:
+    run = here.start("adopted.bind(EPOCH)")
+
+    assert here.result(run) == "2030-01-02 00:00:00+00:00"
+    assert here.effects.attempts("auto") == [1, 2, 3]
+    assert here.effects.attempts("by_hand") == [1, 2]
+    assert [(effect.attempt, effect.note) for effect in here.effects.all("on_success")] == [(1, "2")]
+    ((said,),) = here.query("select output from wf_step where name = 'who'")
+    assert '"task":"shop.who"' in said.replace(" ", "")
+    assert '"retries":0' in said.replace(" ", "")
+    assert [fact["delay"] for fact in here.facts(run, "step_retried")] == [0.2, 0.2, 0.2]
+    assert here.faults() == {}
+
+
+@pytest.mark.promise("B17", "D8")
+def test_listeners_hear_of_every_step_under_its_tasks_name_and_of_nothing_else(here: Fleet, listener: Listener) -> None:
+    eventually(lambda: listener.of("worker-heartbeat"), what="it hears something")
+    for bound in (f"chain.bind('{CANARY}')", "retried.bind(1)", f"doomed.bind('{CANARY}')", "adopted.bind(EPOCH)"):
+        here.ended(here.start(bound))
+    wanted = {"first", "second", "third", "flaky", "hopeless"}
+    mine = {f"tests.acceptance.app.{name}" for name in wanted} | {
+        f"shop.{name}" for name in ("auto", "by_hand", "accountable", "who", "later")
+    }
+    eventually(lambda: {event["name"] for event in listener.of("task-received")} >= mine)
+    succeeded = eventually(lambda: listener.of("task-succeeded") if len(listener.of("task-succeeded")) >= 9 else None)
+
+    assert {event["name"] for event in listener.of("task-received")} == mine
+    assert len({event["uuid"] for event in listener.of("task-received")}) == len(listener.of("task-received")), "an id for each attempt"
+    assert {event["result"] for event in succeeded} == {""}
+    assert [event["exception"] for event in listener.of("task-failed")] == ["GiveUp()"]
+    assert len(listener.of("task-retried")) == 4
+    assert CANARY not in str(listener.events)
+
+
+def test_the_apps_own_tasks_go_their_own_way(here: Fleet, listener: Listener) -> None:
+    eventually(lambda: listener.of("worker-heartbeat"))
+    here.shell("ordinary.delay('as ever').id")
+    eventually(lambda: [effect for effect in here.effects.all("ordinary") if effect.note == "as ever"])
+    (event,) = eventually(lambda: listener.of("task-received"))
+    assert event["name"] == "shop.ordinary"
+    assert "as ever" in event["args"]

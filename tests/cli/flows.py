@@ -1,0 +1,49 @@
+"""What the tests of the command line run: a module with workflows and no Celery app."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from wfcelery import GiveUp, current_step, step, workflow
+
+
+@step
+def greet(name: str) -> str:
+    return f"hello {name}"
+
+
+@step
+def shout(text: str) -> str:
+    return text.upper()
+
+
+@workflow
+def greeting(name: str) -> str:
+    return shout(greet(name))
+
+
+@step
+def nap(seconds: float) -> int:
+    deadline = time.monotonic() + seconds
+    while current_step().attempt == 1 and time.monotonic() < deadline:
+        current_step().check_cancelled()
+        time.sleep(0.05)
+    return current_step().attempt
+
+
+@workflow
+def napping(seconds: float) -> int:
+    return nap(seconds)
+
+
+@step(retry=None)
+def healed(flag: str) -> str:
+    if not Path(flag).exists():
+        raise GiveUp("the flag is down")
+    return "up"
+
+
+@workflow
+def healing(flag: str) -> str:
+    return healed(flag)

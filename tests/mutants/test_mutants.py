@@ -1,0 +1,30 @@
+"""The mistakes that the protocol's model catches are caught in the code, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from model.mutants import MUTANTS
+from tests.mutants.run import Patch, copy_of_the_tree, patches, red
+
+ALL = patches()
+
+
+@pytest.fixture(scope="module")
+def copy() -> Iterator[Path]:
+    with copy_of_the_tree() as made:
+        yield made
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("patch", ALL, ids=lambda patch: patch.name)
+def test_a_mistake_in_the_protocol_turns_its_tests_red(copy: Path, patch: Patch) -> None:
+    assert red(patch, copy) is None
+
+
+def test_each_patch_is_a_mistake_of_the_model() -> None:
+    assert {patch.mutant for patch in ALL} - {*MUTANTS, "none"} == set()
+    assert len([patch for patch in ALL if patch.mutant in MUTANTS]) >= 10

@@ -1,0 +1,1 @@
+"""What our own pytest adds: rules that count over a whole run of the suite."""

@@ -1,0 +1,117 @@
+"""Small steps and workflows, one for each thing that is shown."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+
+import wfcelery
+from tests.acceptance.effects import Effects
+from wfcelery import GiveUp, Retry, RetryLater, current_step, sleep, step, workflow
+
+app = Celery("promises", broker=os.environ["WFCELERY_TEST_BROKER_URL"])
+app.conf.update(broker_connection_retry_on_startup=True, result_backend=None, task_routes={"tests.promises.app.routed": "by-route"})
+wfcelery.install(app)
+
+effects = Effects(Path(os.environ["WFCELERY_TEST_EFFECTS"]))
+
+
+def did(name: str, note: str = "") -> None:
+    """This body ran."""
+    this = current_step()
+    effects.record(this.key, name, this.attempt, note)
+
+
+@step
+def double(number: int) -> int:
+    did("double", str(number))
+    return 2 * number
+
+
+@step
+def echo(value: Any) -> Any:
+    did("echo")
+    return value
+
+
+@step
+def slow(seconds: float) -> float:
+    did("slow")
+    time.sleep(seconds)
+    return seconds
+
+
+@step
+def hopeless(reason: str) -> None:
+    did("hopeless", reason)
+    raise GiveUp(reason)
+
+
+@step(retry=Retry(count=3, delay="0.05s", backoff="constant", jitter=False))
+def always_failing(reason: str) -> None:
+    did("always_failing", reason)
+    raise ConnectionError(reason)
+
+
+@step
+def hopeful(reason: str) -> None:
+    did("hopeful", reason)
+    raise ConnectionError(reason)
+
+
+@step
+def fails_once(delay: str) -> int:
+    did("fails_once")
+    if current_step().attempt == 1:
+        raise RetryLater(delay)
+    return 2
+
+
+@step
+def routed(word: str) -> str:
+    did("routed")
+    return word
+
+
+@step(queue="papers")
+def described(number: int, word: str = "x") -> str:
+    """Writes a word so many times.
+
+    And no more often.
+    """
+    return word * number
+
+
+@workflow
+def routed_once(word: str) -> str:
+    return routed(word)
+
+
+@workflow
+def slow_one(seconds: float) -> float:
+    return slow(seconds)
+
+
+@workflow
+def failing_once(delay: str) -> int:
+    return fails_once(delay)
+
+
+@workflow
+def napping(seconds: float | str) -> int:
+    rest = sleep(seconds)
+    return double.options(after=rest)(1)
+
+
+@workflow
+def double_twice(number: int) -> int:
+    return double(double(number))
+
+
+@workflow
+def failing(reason: str) -> None:
+    always_failing(reason)

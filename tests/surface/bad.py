@@ -1,0 +1,213 @@
+"""Mistakes. `# E: text`: exactly one error on that line in mypy --strict and in pyright; `a || b` where the two name different things.
+
+`# N: name`: no checker can see it; the test of that name in tests/unit/authoring shows what tells it. check.py compares.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from good import (
+    Line,
+    Order,
+    OrderRow,
+    Parcel,
+    Stock,
+    adopted,
+    apply_discount,
+    charge,
+    find_discount,
+    label,
+    merge,
+    notify,
+    order,
+    pages,
+    rate,
+    reserve,
+    send_letter,
+    send_parcel,
+    ship,
+    track,
+    typed_notify,
+    typed_result,
+)
+
+from wfcelery import (
+    Failed,
+    GiveUp,
+    Retry,
+    after,
+    current_step,
+    either,
+    error,
+    expr,
+    failed,
+    get_run,
+    is_none,
+    not_,
+    once,
+    otherwise,
+    required,
+    sleep,
+    start_workflow,
+    step,
+    text,
+    when,
+    workflow,
+)
+
+
+def edges(new: Order, line: Line) -> None:
+    paid = charge(new.id, new.total)
+    stock = reserve(new.sku, new.quantity)
+    ship(new.id, stock, [])  # E: Stock
+    ship(new.id, [paid], [])  # E: list[Receipt]
+    charge(new.id)  # E: amount
+    charge(new.id, new.total, 3)  # E: Too many arguments || Expected 2 positional
+    pages(label(line, "A6"), copise=2)  # E: copise
+    charge(new.id, new.totl)  # E: totl
+    charge(new.id, stock.reference)  # E: reference
+    merge(label(line, "A6"))  # E: Label
+    typed_notify(new.id, stock)  # E: Stock
+    charge(typed_result(1), typed_result(2))  # E: int
+    track(either(send_letter(1), send_parcel(2)), stock)  # E: Stock
+    track(either(send_letter(1), stock))  # E: Stock
+    apply_discount(new.id, find_discount("x"))  # E: None
+    find_discount(new.coupon)  # E: None
+    OrderRow.mark_paid("7", paid)  # E: str || Literal['7']
+
+
+def fan_out(new: Order) -> None:
+    label.map([1], size="A6")  # E: int || list[int]
+    label.map(new.lines, size=6)  # E: int || Literal[6]
+    label.map(new.lines)  # E: size
+    label.map(new.sku, size="A6")  # E: str
+    pages.map(label.map(new.lines, size="A6"), colors=True)  # E: colors
+    merge(label.options(on_error=Failed).map(new.lines, size="A6"))  # E: Failed
+    merge(pages.map(label.map(new.lines, size="A6")))  # E: list[int]
+
+
+def options(new: Order) -> None:
+    charge.options(timeuot="30s")  # E: timeuot
+    charge.options(queue=3)  # E: int || Literal[3]
+    charge.options(on_error="continue")  # E: continue
+    charge.options(on_error=int)  # E: int
+    charge.options(retry=3)  # E: Retry
+    charge.options(commit="all")  # E: all
+    Retry(backof="linear")  # E: backof
+    Retry(backoff="exponentail")  # E: exponentail
+    sleep(None)  # E: None
+    sleep("2d", nam="nap")  # E: nam
+
+
+def conditions(new: Order) -> None:
+    paid = charge(new.id, new.total)
+    with when(new.coupon):  # E: str
+        notify()
+    with when(failed(paid)):  # E: End
+        notify()
+    with when(~(new.total > 5)):  # E: int
+        notify()
+    with when(new.total > "500"):  # E: >
+        notify()
+    with when((new.total > 5) & "x"):  # E: __and__ || &
+        notify()
+    error(paid).mesage  # E: mesage # noqa: B018
+
+
+@workflow
+def wrong_result(new: Order) -> Parcel:
+    return charge(new.id, new.total)  # E: Receipt
+
+
+def start(new: Order) -> None:
+    start_workflow(order.bind(new), ky="x")  # E: ky
+    start_workflow(order.bind(new), on_conflict="ignore")  # E: ignore
+    start_workflow(order.bind("1042"))  # E: str || Literal['1042']
+    start_workflow(order.bind())  # E: order
+    start_workflow(adopted.bind(order_di=3, order_id=3))  # E: order_di
+    start_workflow(order)  # E: Workflow[
+    start_workflow(order(new))  # E: Parcel
+    bad: str = start_workflow(order.bind(new)).result()  # E: Parcel
+    worse: Stock = get_run("order-1042", order).result()  # E: Parcel
+    print(bad, worse, start_workflow(order.bind(new)).reslut())  # E: reslut
+    once("k", reserve.fn, "a", 1, expire="1h")  # E: expire
+
+
+async def from_async(new: Order) -> None:
+    await rate("USD")  # E: await || is not awaitable
+    await start_workflow(order.bind(new))  # E: await || is not awaitable
+    print(current_step().atempt)  # E: atempt
+    raise GiveUp()  # E: reason
+
+
+# mypy adds "Untyped decorator makes function ... untyped" on the same line (an overloaded decorator that matches nothing is Any)
+
+
+@step(retires=3)  # E: retires || No overloads for "step"
+def misspelt(x: int) -> int:
+    return x
+
+
+@step(queue=3)  # E: int || Literal[3]
+def mistyped(x: int) -> int:
+    return x
+
+
+@workflow(verison="1")  # E: verison || No overloads for "workflow"
+def misspelt_too(x: int) -> int:
+    return x
+
+
+# ---- what types cannot see -------------------------------------------------------------------------------------------
+
+
+@workflow  # N: test_a_workflow_is_a_plain_def
+async def coroutine(x: int) -> int:
+    return x
+
+
+class Shop:
+    @step  # N: test_a_step_has_no_self
+    def restock(self, sku: int) -> int:
+        return sku
+
+
+def unseen(new: Order) -> str:
+    paid = charge(new.id, new.total)
+    if new.express:  # N: test_an_if_on_a_reference_names_when
+        notify()
+    if new.express and new.total > 5:  # N: test_and_names_the_ampersand
+        notify()
+    for line in new.lines:  # N: test_a_loop_over_a_reference_names_map
+        label(line, "A6")
+    notify(len(new.lines))  # N: test_len_of_a_reference_names_expr
+    notify(f"order {new.id}", str(new.id))  # N: test_an_f_string_names_text
+    notify(new.sku.upper())  # N: test_a_method_of_a_reference_names_a_step
+    with when(new.total > 500):  # N: test_a_comparison_is_a_function_over_exact_values
+        notify()
+    with when(new.coupon is None):  # N: test_when_of_a_plain_bool_names_is_none
+        notify()
+    if new.coupon is None:  # N: test_is_none_is_told_by_the_source
+        notify()
+    try:  # N: test_try_is_told_by_the_source
+        charge(new.id, new.total)
+    except ValueError:
+        notify()
+    with when(new.express):
+        one = send_parcel(1)
+    with otherwise():
+        one = send_parcel(2)
+    notify(one)  # N: test_two_branches_that_assign_one_name_are_told_at_once
+    charge.options(after="reserve")(1, Decimal(1))  # N: test_after_takes_no_name
+    charge.options(after=new.total)(1, Decimal(1))  # N: test_after_takes_no_expression
+    charge.options(timeout="30 sconds")  # N: test_options_are_checked_where_they_are_written
+    charge.options(priority=-1, concurrency=0)  # N: test_options_are_checked_where_they_are_written
+    sleep("2d")  # N: test_a_sleep_that_nothing_waits_for_is_a_problem
+    expr("parameters.order.totl > 5", type=bool)  # N: test_a_misspelt_field_of_a_parameter_is_a_problem
+    with after(paid, Stock):  # N: test_after_takes_no_class
+        notify()
+    text("{} {}", new.id)  # N: test_text_wants_a_value_for_each_place
+    with when(not_(is_none(new.coupon))):
+        return required(new.coupon)  # N: test_a_return_inside_a_block_is_told_by_the_source
+    return "a constant may be returned"

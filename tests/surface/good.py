@@ -1,0 +1,357 @@
+"""Uses of the surface that mypy --strict and pyright (strict) accept without one error, note or ignore."""
+# pyright: strict
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import ParamSpec, TypeVar, assert_type
+
+from pydantic import BaseModel
+
+from wfcelery import (
+    Failed,
+    GiveUp,
+    KeyConflict,
+    Retry,
+    RetryLater,
+    Run,
+    RunFailed,
+    Step,
+    Submitted,
+    Workflow,
+    adopt,
+    after,
+    astart_workflow,
+    completed,
+    current_step,
+    either,
+    error,
+    expr,
+    failed,
+    get_run,
+    is_none,
+    not_,
+    once,
+    otherwise,
+    publish,
+    required,
+    sleep,
+    sleep_until,
+    start_workflow,
+    step,
+    text,
+    timed_out,
+    when,
+    workflow,
+)
+
+
+class Line(BaseModel):
+    sku: str
+    quantity: int
+
+
+class Order(BaseModel):
+    id: int
+    sku: str
+    quantity: int
+    total: Decimal
+    express: bool = False
+    coupon: str | None = None
+    ship_at: datetime
+    lines: list[Line]
+
+
+class Stock(BaseModel):
+    warehouse: str
+
+
+class Receipt(BaseModel):
+    reference: str
+
+
+class Label(BaseModel):
+    url: str
+
+
+class Parcel(BaseModel):
+    code: str
+
+
+class Note(BaseModel):
+    reason: str
+
+
+# ---- 1. An order -----------------------------------------------------------------------------------------------------
+
+
+@step
+def reserve(sku: str, quantity: int) -> Stock:
+    return Stock(warehouse=f"{sku}-{quantity}")
+
+
+@step(retry=Retry(count=5, delay="1s", backoff="exponential", max_delay="1m", jitter=True), timeout="30s", queue="payments")
+def charge(order_id: int, amount: Decimal) -> Receipt:
+    return Receipt(reference=current_step().key)
+
+
+@step
+def label(line: Line, size: str) -> Label:
+    return Label(url=f"{line.sku}/{size}")
+
+
+@step
+def ship(order_id: int, paid: Receipt, labels: Sequence[Label | Failed]) -> Parcel:
+    return Parcel(code=str(order_id))
+
+
+notify = adopt("shop.tasks.notify")
+
+
+@step
+def review(order_id: int, total: Decimal) -> Note:
+    return Note(reason=f"{order_id} {total}")
+
+
+@workflow(version="1")
+def order(order: Order) -> Parcel:
+    stock = reserve(order.sku, order.quantity)
+    with when(order.total > 500):
+        reviewed = review(order.id, order.total)
+    paid = charge.options(after=[stock, reviewed])(order.id, order.total)
+    labels = label.options(concurrency=50, on_error=Failed).map(order.lines, size="A6")
+    assert_type(labels, list[Label | Failed])
+    notify(order.id, paid)
+    return ship(order.id, paid, labels)
+
+
+def place(new: Order) -> str:
+    run = start_workflow(order.bind(new), key=f"order-{new.id}")
+    assert_type(run, Run[Parcel])
+    start_workflow("order", {"order": new.model_dump()}, key=f"order-{new.id}")
+    start_workflow(charge.bind(7, Decimal(900)), key="charge-7")
+    return run.result(timeout="30s").code
+
+
+# ---- 2. async steps, and a step as an ordinary function --------------------------------------------------------------
+
+
+@step
+async def rate(currency: str) -> Decimal:
+    return Decimal(1)
+
+
+@step(timeout="10s", queue="web")
+async def convert(amount: Decimal, at: Decimal) -> Decimal:
+    return amount * at
+
+
+@workflow
+def in_euro(amount: Decimal, currency: str) -> Decimal:
+    return convert(amount, rate(currency))
+
+
+async def outside() -> None:
+    assert_type(await rate.afn("USD"), Decimal)
+    assert_type(reserve.fn("a", 1), Stock)
+    assert_type(reserve("a", 1), Stock)
+    assert_type(reserve.delay("a", 1), Submitted[Stock])
+    run = await astart_workflow(in_euro.bind(Decimal(3), currency="USD"), priority=3)
+    assert_type(await run.aresult(), Decimal)
+    named = await astart_workflow("in_euro", {"amount": "3", "currency": "USD"})
+    print(await named.aresult(timeout=3))
+
+
+# ---- 3. What a Django developer writes: a model's method starts, a manager's static method is a step, a view asks ----
+
+
+class OrderRow:
+    pk: int = 0
+    total: Decimal = Decimal(0)
+
+    def submit(self) -> Run[Receipt]:
+        return start_workflow(settle.bind(self.pk, self.total), key=f"settle-{self.pk}", using="default", tags=["web"])
+
+    @staticmethod
+    @step(transactional=True)
+    def mark_paid(pk: int, receipt: Receipt) -> None:
+        current_step().connection.execute("UPDATE orders SET paid = ? WHERE id = ?", (receipt.reference, pk))
+
+
+@workflow
+def settle(pk: int, total: Decimal) -> Receipt:
+    receipt = charge(pk, total)
+    marked = OrderRow.mark_paid(pk, receipt)
+    notify.options(after=marked)(pk)  # a step without a result still has an end
+    return receipt
+
+
+def view(pk: int) -> dict[str, str]:
+    run = get_run(f"settle-{pk}", settle)
+    assert_type(run, Run[Receipt])
+    try:
+        return {"status": run.status(), "reference": run.result(timeout=0.1).reference}
+    except RunFailed as problem:
+        return {"status": "failed", "step": problem.step, "why": problem.error.message}
+    except KeyConflict:
+        return {"status": "conflict"}
+
+
+# ---- 4. Branches, and the value of the one that ran ------------------------------------------------------------------
+
+
+@dataclass
+class Letter:
+    number: int
+
+
+@step
+def send_letter(order_id: int) -> Letter:
+    return Letter(order_id)
+
+
+@step
+def send_parcel(order_id: int) -> Parcel:
+    return Parcel(code=str(order_id))
+
+
+@step
+def track(what: Letter | Parcel, note: str | None = None) -> None: ...
+
+
+@workflow
+def deliver(order: Order) -> Letter | Parcel:
+    with when((order.quantity == 1) & not_(order.express)):
+        letter = send_letter(order.id)
+    with otherwise(order.express | (order.total > 100)):
+        fast = send_parcel(order.id)
+    with otherwise():
+        slow = send_parcel.options(queue="slow")(order.id)
+    sent = either(letter, fast, slow)
+    assert_type(sent, Letter | Parcel)
+    with when(order.total > 500):
+        note = review(order.id, order.total)
+        assert_type(note, Note)
+    track(sent, note=either(note.reason, None))  # None where nobody was asked
+    return sent
+
+
+# ---- 5. Values that may be None --------------------------------------------------------------------------------------
+
+
+@step
+def find_discount(coupon: str) -> Decimal | None:
+    return None
+
+
+@step
+def apply_discount(order_id: int, percent: Decimal) -> None: ...
+
+
+@workflow
+def discount(order: Order) -> None:
+    with when(not_(is_none(order.coupon))):
+        percent = find_discount(required(order.coupon))
+        apply_discount(order.id, required(percent))
+
+
+# ---- 6. Failures as paths --------------------------------------------------------------------------------------------
+
+
+@step
+def apologise(order_id: int, reason: str) -> None: ...
+
+
+@workflow(timeout="3d", tags=["money"])
+def careful(order: Order) -> Receipt:
+    paid = charge(order.id, order.total)
+    with after(failed(paid), timed_out(paid)):
+        apologise(order.id, error(paid).message)
+    notify.options(after=completed(paid))(order.id)
+    publish(reference=paid.reference)
+    return paid
+
+
+# ---- 7. Fan-out over a list with shared arguments, and over another fan-out ------------------------------------------
+
+
+@step
+def merge(parts: list[Label], title: str = "") -> Label:
+    return parts[0]
+
+
+@step
+def pages(label: Label, copies: int = 1, *, colour: bool = False) -> int:
+    return copies
+
+
+@workflow
+def print_all(lines: list[Line], size: str) -> int:
+    labels = label.options(concurrency=5, retry=Retry(2, "5s")).map(lines, size=size)
+    assert_type(labels, list[Label])
+    counts = pages.map(labels, 2, colour=True)
+    assert_type(counts, list[int])
+    return pages(merge(labels, title=text("{} labels of {}", size, lines[0].sku)))
+
+
+# ---- 8. Time, order without data, expressions, input in containers ---------------------------------------------------
+
+
+@step
+def report(day: date, rows: list[Stock], by_name: dict[str, Receipt]) -> None: ...
+
+
+@workflow(tags=["nightly"])
+def nightly(day: date, order: Order) -> None:
+    a, b = reserve("a", 1), reserve("b", 2)
+    paid = charge(order.id, order.total * 2 - 1)
+    with after(sleep_until(order.ship_at), a):
+        report(day, [a, b], {"paid": paid})
+    with after(sleep("2d")):
+        apologise(order.id, expr("parameters.order.coupon | default('none')", type=str))
+
+
+# ---- 9. Errors raised in a step; helpers that take any step; typed adoption ------------------------------------------
+
+
+def ask_the_bank(order_id: int) -> str:
+    return str(order_id)
+
+
+@step
+def careful_charge(order_id: int) -> Receipt:
+    if current_step().attempt > 3:
+        raise GiveUp("card refused")
+    current_step().heartbeat({"at": 1})
+    current_step().check_cancelled()
+    if once(f"bank-{order_id}", ask_the_bank, order_id, expires="24h", wait="10s"):
+        return Receipt(reference="known")
+    raise RetryLater("5m")
+
+
+def wire(order_id: int, receipt: Receipt) -> bool:
+    """Never called: the types of a task that lives elsewhere."""
+    raise NotImplementedError
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+typed_notify = adopt("shop.tasks.wire", like=wire)
+typed_result = adopt("shop.tasks.count", returns=int)
+
+
+def run_now(what: Step[P, R] | Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    return start_workflow(what.bind(*args, **kwargs)).result()
+
+
+@workflow
+def adopted(order_id: int) -> bool:
+    assert_type(typed_result(order_id), int)
+    return typed_notify(order_id, receipt=careful_charge(order_id))
+
+
+def check() -> None:
+    assert_type(run_now(adopted, 3), bool)

@@ -1,0 +1,388 @@
+"""A world in memory that plays what surrounds `decide`: rows, claims, executions, timers, an inbox.
+
+It keeps every row of one run in dicts, hands `decide` the smallest slice it can, adds exactly what
+`Missing` asks for, writes a decision only over what was seen, and checks after each commit that the
+rows agree with each other, with the tables of transitions and with the oracle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from tests.unit.core.checks import Checked
+from tests.unit.core.stored import Letter, Wait, as_read, assert_legal, is_stopped, named_by
+from wfcelery.core.decide import decide, give_back, keep, keepable
+from wfcelery.core.decision import DeadLetter, Decision, Missing, RingStep
+from wfcelery.core.events import (
+    Begun,
+    CancelAsked,
+    DeadlinePassed,
+    Expanded,
+    Fact,
+    Failed,
+    GracePassed,
+    GroupEnded,
+    ItemEnd,
+    Lost,
+    Parked,
+    Reported,
+    RetryAsked,
+    Succeeded,
+    WaitCame,
+)
+from wfcelery.core.rows import NO_ITEM, Ended, Slice, StepRow
+from wfcelery.core.states import RUN_ENDED, RUN_TABLE, STEP_ENDED, STEP_TABLE, RunStatus, StepStatus
+
+WORKER = UUID(int=7)
+TOO_LONG = 2_000  # commits after which a run is taken to be endless
+
+
+class World(Checked):
+    """One run and everything around it."""
+
+    # -- one commit ---------------------------------------------------------------------------------------------
+
+    def tell(self, *facts: Fact) -> Decision:
+        """Lock, load, decide, save."""
+        return self._commit(facts, lambda view: decide(view, facts, self.mint), named_by(facts))
+
+    def tell_with_kept(self, kept: StepRow, *facts: Fact) -> Decision:
+        """As the worker that holds a kept step which it has not begun."""
+        assert kept.token is not None
+        token, was_ending = kept.token, self.run.ending is not None
+        decision = self._commit(facts, lambda view: give_back(view, (kept.id, token), facts, self.mint), named_by(facts) | {kept.id})
+        if decision.run.ending is not None and not was_ending:
+            left = self.steps[kept.id]
+            assert left.status is not StepStatus.RUNNING, "a kept step that was not begun is left behind"
+            assert left.attempt == kept.attempt - 1
+        return decision
+
+    def _commit(self, facts: Iterable[Fact], ask: Callable[[Slice], Decision | Missing], named: set[UUID]) -> Decision:
+        view = Slice(self.plan, replace(self.run, variables=dict(self.run.variables)))
+        self._load(view, Missing(ids=frozenset(named)))
+        for _ in range(len(self.plan.nodes) * 3 + 20):
+            before = repr(view)
+            decision = ask(view)
+            assert repr(view) == before, "decide has changed its slice"
+            if isinstance(decision, Decision):
+                break
+            self._load(view, decision)
+        else:
+            raise AssertionError("decide is never content with its slice")
+        if decision.ignored is None:
+            self._maybe_keep(decision)
+            self._save(decision)
+            self.check(decision)
+        self.told.extend(facts)
+        return decision
+
+    def _load(self, view: Slice, missing: Missing) -> None:
+        before = repr(view)
+        for step in sorted(missing.ids):
+            self._load_id(view, step)
+        for name in missing.steps:
+            row = self.named(name)
+            view.steps[name] = None if row is None else as_read(row)
+        for name in missing.results:
+            view.results[name] = self._result(name)
+        if missing.open_rows:
+            view.open_rows = [as_read(row) for row in self.steps.values() if row.status not in STEP_ENDED]
+        if missing.stopped:
+            view.stopped = [as_read(row) for row in self.steps.values() if is_stopped(row.why or "")]
+        assert repr(view) != before or not (missing.steps or missing.results), "it asked for what it had"
+
+    def _load_id(self, view: Slice, step: UUID) -> None:
+        row = self.steps.get(step)
+        if row is not None:
+            view.by_id[step] = as_read(row)
+            if row.fan_out is not None:
+                view.by_id[row.fan_out] = as_read(self.steps[row.fan_out])
+
+    def _result(self, name: str) -> Ended:
+        row = self.named(name)
+        if row is None:
+            return Ended("pending")
+        if row.items_left is None:
+            return Ended(str(row.status), row.output, row.error)
+        items = self.items(row)
+        failed = tuple(item.item for item in items if item.status in (StepStatus.FAILED, StepStatus.TIMED_OUT))
+        return Ended(str(row.status), [item.output for item in items], row.error, failed)
+
+    def _maybe_keep(self, decision: Decision) -> None:
+        ready = [row for row in keepable(decision) if row.seen is None or row.seen[0] is StepStatus.BLOCKED]
+        if self.scenario.keep and ready and decision.run.ending is None and self.random.random() < 0.7:
+            keep(decision, self.random.choice(ready), self.token(), WORKER, "1:1", None)
+
+    def token(self) -> UUID:
+        return UUID(int=self.random.getrandbits(128))
+
+    def _save(self, decision: Decision) -> None:
+        assert decision.seen_version == self.run.version
+        assert decision.facts, "a commit without a history"
+        assert len({row.id for row in decision.steps}) == len(decision.steps), "a row is written twice in one commit"
+        if decision.run.status is not self.run.status:
+            assert_legal(RUN_TABLE, self.run.status, decision.run.status)
+            self.seen.run[self.run.status, decision.run.status] += 1
+        self._check_rings(decision)
+        for row in decision.steps:
+            self._save_step(row)
+        self._save_waits(decision)
+        for step in decision.retried:
+            for found in self.letters:
+                if found.letter.step == step and found.status == "open":
+                    found.status = "retried"
+        for letter in decision.dead_letters:
+            self.letters.append(Letter(letter, "handled" if letter.handled else "open"))
+        self.run = replace(decision.run, version=decision.seen_version + 1)
+        self.history.append(decision.facts)
+
+    def _save_step(self, row: StepRow) -> None:
+        stored = self.steps.get(row.id)
+        was = None if stored is None else stored.status
+        if row.seen is None:
+            assert stored is None
+            assert all((row.name, row.item) != (other.name, other.item) for other in self.steps.values()), f"{row.name} is born twice"
+        else:
+            assert stored is not None
+            assert row.seen == (stored.status, stored.token), f"{row.name} is written over what was not seen"
+        if was is StepStatus.RUNNING and row.status is StepStatus.CANCELLED and row.token is not None:
+            self.fenced[row.name, row.item] += 1
+        if was is not row.status or row.status is StepStatus.BLOCKED:
+            assert_legal(STEP_TABLE, was, row.status)
+            self.seen.step[was, row.status] += 1
+        self.steps[row.id] = replace(row, seen=None, delay=None, ring=False, let_go=None)
+        if row.let_go is not None:
+            self._let_go(row, *row.let_go)
+
+    def _let_go(self, fan_out: StepRow, first: int, last: int) -> None:
+        for item in self.items(fan_out):
+            if first <= item.item < last and item.status is StepStatus.HELD:
+                self.seen.step[item.status, StepStatus.READY] += 1
+                item.status, item.why = StepStatus.READY, None
+
+    def _save_waits(self, decision: Decision) -> None:
+        for opened in decision.waits:
+            self.waits[opened.id] = Wait(opened.id, opened.step)
+            self.seen.wait[None, "open"] += 1
+        for came in decision.waits_came:
+            self._move_wait(self.waits[came], "open", "due")
+        for word, steps in (("cancelled", decision.waits_closed), ("open", decision.waits_reopened)):
+            for step in steps:
+                (own,) = [wait for wait in self.waits.values() if wait.step == step]
+                self._move_wait(own, "open" if word == "cancelled" else "cancelled", word)
+
+    def _move_wait(self, wait: Wait, was: str, to: str) -> None:
+        assert wait.status == was
+        wait.status = to
+        self.seen.wait[was, to] += 1
+
+    def _check_rings(self, decision: Decision) -> None:
+        """Who may be claimed at once, and is not kept, is rung; nobody else is."""
+        rung = {ring.step for ring in decision.rings if isinstance(ring, RingStep)}
+        for row in decision.steps:
+            if row.item == NO_ITEM and row.status is StepStatus.READY:
+                assert row.ring == (not row.delay), f"{row.name} says nothing of its ring"
+                assert (row.id in rung) == row.ring, f"{row.name} is ready and {'not' if row.ring else 'too early'} rung"
+        ready = {row.id for row in decision.steps if row.status in (StepStatus.READY, StepStatus.WAITING)}
+        assert rung <= ready, "somebody is rung who cannot be claimed"
+
+    # -- what happens ------------------------------------------------------------------------------------------
+
+    def play(self) -> None:
+        """Begin the run and let things happen in a random order until it is over and nothing can happen any more."""
+        if -1 in (self.scenario.cancel_after, self.scenario.end_after):
+            self.asked = "deadline" if self.scenario.cancel_after is None else "cancel"
+            self.tell(DeadlinePassed() if self.scenario.cancel_after is None else CancelAsked("enough"))
+            assert not self.steps
+        self.tell(Begun())
+        for commits in range(TOO_LONG):
+            self._interfere(commits)
+            doings = self._doings()
+            if not doings:
+                break
+            self.random.choice(doings)()
+        else:
+            raise AssertionError("the run never ends")
+        self._drain()
+        assert self.run.status in RUN_ENDED, f"nothing can happen, and the run is {self.run.status}"
+        if self.tried_again < self.scenario.retries and self.run.status in (RunStatus.FAILED, RunStatus.TIMED_OUT):
+            self._retry()
+
+    def _interfere(self, commits: int) -> None:
+        story = self.scenario
+        self._expand_too_late()
+        if commits == story.cancel_after and self.asked is None:
+            self.asked = "cancel"
+            self.inbox.append(CancelAsked("enough"))
+        if commits == story.end_after and self.asked is None and self.run.status not in RUN_ENDED:
+            self.asked = "deadline"
+            self.tell(DeadlinePassed())
+        if self.told and self.random.random() < 0.1:
+            self._repeat(self.random.choice(self.told))
+
+    def _expand_too_late(self) -> None:
+        """A worker has seen that items are still to be born, and says so when it may no longer matter."""
+        large = [row for row in self.tasks().values() if row.expanded is not None and row.expanded < row.wants]
+        if large and self.random.random() < 0.2:
+            self.tell(Expanded(self.random.choice(large).id))
+
+    def _repeat(self, fact: Fact) -> None:
+        """A fact that has been told before changes nothing any more."""
+        if isinstance(fact, RetryAsked | CancelAsked | DeadlinePassed | GracePassed | Reported | Expanded):
+            return
+        before = repr((self.run, self.steps, self.waits, self.letters))
+        self.tell(fact)
+        assert repr((self.run, self.steps, self.waits, self.letters)) == before, f"{fact} was told twice and did something twice"
+
+    def _doings(self) -> list[Callable[[], object]]:
+        doings: list[Callable[[], object]] = []
+        for row in list(self.steps.values()):
+            if row.status is StepStatus.READY and row.item == NO_ITEM:
+                doings.append(partial(self._claim, [row]))
+            elif row.status is StepStatus.RUNNING:
+                doings.append(partial(self._finish, row))
+            elif row.status is StepStatus.WAITING and row.items_left is not None:
+                ready = [item for item in self.items(row) if item.status is StepStatus.READY]
+                if ready:
+                    doings.append(partial(self._claim, ready))
+                if row.why is None and self.run.ending is None and row.expanded is not None and row.expanded < row.wants:
+                    doings.append(partial(self.tell, Expanded(row.id)))
+        for wait in self.waits.values():
+            if wait.status == "open":
+                doings.append(partial(self.tell, WaitCame(wait.step, wait.id)))
+        if self.inbox:
+            doings.append(self._drain)
+        if self.run.status is RunStatus.CANCELLING and self.scenario.grace_passes:
+            doings.append(partial(self.tell, GracePassed()))
+        return doings
+
+    def claim(self, name: str) -> None:
+        """Somebody claims this step."""
+        row = self.named(name)
+        assert row is not None
+        self._claim([row])
+
+    def end(self, name: str) -> None:
+        """Its attempt ends as the scenario says."""
+        row = self.named(name)
+        assert row is not None
+        assert row.token is not None
+        self.tell(self._end_of(row, row.token, self._word(row)))
+
+    def _claim(self, ready: list[StepRow]) -> None:
+        """Some of these, under one token, without the run's lock."""
+        token = self.token()
+        for row in ready[: self.random.randint(1, len(ready))]:
+            assert_legal(STEP_TABLE, row.status, StepStatus.RUNNING)
+            self.seen.step[row.status, StepStatus.RUNNING] += 1
+            row.status, row.token, row.claimed_by, row.child = StepStatus.RUNNING, token, WORKER, "1:1"
+            row.attempt += 1
+        self.check_rows()
+
+    def _word(self, row: StepRow) -> str:
+        words = self.scenario.attempts.get((row.name, row.item), [])
+        spent = self.spent[row.name, row.item]
+        return words[spent] if spent < len(words) else "succeed"
+
+    def _finish(self, row: StepRow) -> None:
+        """An attempt comes to its end; of a group, everything that was claimed under one token."""
+        if row.item != NO_ITEM and self._word(row) != "lost":
+            self._finish_group(row)
+            return
+        word = self._word(row)
+        assert row.token is not None
+        if word == "succeed" and self.random.random() < 0.2:
+            self._report(row, row.token)
+            return
+        facts = [self._end_of(row, row.token, word)]
+        others = [
+            other for other in self.steps.values() if other.status is StepStatus.RUNNING and other.item == NO_ITEM and other is not row
+        ]
+        if others and self.random.random() < 0.2:  # two ends in one commit
+            other = self.random.choice(others)
+            assert other.token is not None
+            facts.append(self._end_of(other, other.token, self._word(other)))
+        self.tell(*facts)
+
+    def _finish_group(self, row: StepRow) -> None:
+        assert row.token is not None
+        assert row.fan_out is not None
+        together = [item for item in self.items(self.steps[row.fan_out]) if item.status is StepStatus.RUNNING and item.token == row.token]
+        executed = self.random.randint(1, len(together)) if self.random.random() < 0.3 else len(together)
+        ends = []
+        for item in together[:executed]:
+            word = self._word(item)
+            if word == "lost":  # not by this worker: somebody else will say so
+                continue
+            fact = self._end_of(item, row.token, word)
+            failure = fact if isinstance(fact, Failed | Parked) else None
+            ends.append(ItemEnd(item.id, item.item, None if failure else f"{item.name} is done", failure))
+        self.tell(GroupEnded(row.fan_out, row.token, tuple(ends), tuple(item.id for item in together[executed:])))
+
+    def _end_of(self, row: StepRow, token: UUID, word: str) -> Fact:
+        self.spent[row.name, row.item] += 1
+        match word:
+            case "succeed":
+                return Succeeded(row.id, token, f"{row.name} is done")
+            case "lost":
+                return Lost(row.id, token)
+            case "parked" | "stale":
+                return Parked(row.id, token, "no such step", "2026-01-01T00:00:00Z", 1.0, dead=word == "stale")
+        error = {"type": "Refused" if word == "refused" else "Broke", "code": None, "message": word}
+        end: Any = "timed_out" if word == "timeout" else "failed"
+        return Failed(row.id, token, error, end, retry_in=5.0 if word == "later" else None, final=word == "fatal")
+
+    def _report(self, row: StepRow, token: UUID) -> None:
+        self.spent[row.name, row.item] += 1
+        assert_legal(STEP_TABLE, row.status, StepStatus.REPORTED)
+        self.seen.step[row.status, StepStatus.REPORTED] += 1
+        row.status, row.output = StepStatus.REPORTED, f"{row.name} is done"
+        self.inbox.append(Reported(row.id, token))
+
+    def _drain(self) -> None:
+        facts, self.inbox = self.inbox, []
+        kept = [row for row in self.steps.values() if row.status is StepStatus.RUNNING and row.item == NO_ITEM]
+        if facts and kept and self.random.random() < 0.5:
+            self.tell_with_kept(replace(self.random.choice(kept)), *facts)
+        elif facts:
+            self.tell(*facts)
+
+    def _retry(self) -> None:
+        letters = [found for found in self.letters if found.status == "open"]
+        self.tried_again += 1
+        if not letters:
+            return
+        chosen = [found.letter for found in self.random.sample(letters, min(len(letters), self.random.choice([1, 1, 2])))]
+        self.retry(*chosen)
+        self._resume()
+
+    def retry(self, *chosen: DeadLetter) -> None:
+        """Ask for these in one drain; what no longer holds anything up is refused."""
+        taken = [letter for letter in chosen if not self._handled(letter.name, str(self.tasks()[letter.name].status))]
+        for letter in taken:
+            self.episode[letter.name, letter.item] = self.spent[letter.name, letter.item]
+        decision = self.tell(*[RetryAsked(letter.step) for letter in chosen])
+        retried = [letter.step for letter in taken]
+        anew = bool(decision.dead_letters or self._unsaid())  # something else failed in the same commit
+        assert decision.retried == retried or (decision.ended and anew and set(decision.retried) < set(retried))
+        if taken and self.run.status in (RunStatus.FAILED, RunStatus.TIMED_OUT):
+            assert anew or any(found.status == "open" for found in self.letters), "a retry has not reopened its run"
+
+    def _resume(self) -> None:
+        for commits in range(TOO_LONG):
+            if commits == self.scenario.end_again and self.run.status not in RUN_ENDED:
+                self.asked = "deadline"
+                self.tell(DeadlinePassed())
+            self._expand_too_late()
+            doings = self._doings()
+            if not doings:
+                break
+            self.random.choice(doings)()
+        self._drain()
+        assert self.run.status in RUN_ENDED, f"after a retry nothing can happen, and the run is {self.run.status}"
+        if self.tried_again < self.scenario.retries and self.run.status in (RunStatus.FAILED, RunStatus.TIMED_OUT):
+            self._retry()

@@ -1,0 +1,108 @@
+"""What is stored of one run: its row, its steps, its waits, its dead letters, its history."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+from tests.unit.core import oracle
+from tests.unit.core.generators import LATE, Scenario, definition_of
+from wfcelery.core.decision import DeadLetter
+from wfcelery.core.events import Fact
+from wfcelery.core.rows import NO_ITEM, RunRow, StepRow
+from wfcelery.core.states import STEP_ENDED, RunStatus, StepStatus
+from wfcelery.definition.compile import compile_plan
+
+ORGANIZATION = "default"
+
+
+@dataclass
+class Wait:
+    id: UUID
+    step: UUID
+    status: str = "open"
+
+
+@dataclass
+class Letter:
+    letter: DeadLetter
+    status: str
+
+
+@dataclass
+class Coverage:
+    """Which transitions the examples have reached."""
+
+    run: Counter[tuple[RunStatus | None, RunStatus]] = field(default_factory=Counter)
+    step: Counter[tuple[StepStatus | None, StepStatus]] = field(default_factory=Counter)
+    wait: Counter[tuple[str | None, str]] = field(default_factory=Counter)
+
+
+class Stored:
+    """One run and what the driver remembers of it."""
+
+    def __init__(self, scenario: Scenario, seen: Coverage | None = None) -> None:
+        self.scenario = scenario
+        self.graph = scenario.graph | {"parameters": scenario.graph["parameters"] | {LATE: True}}
+        self.flats = oracle.flatten(self.graph)
+        self.plan = compile_plan(definition_of(scenario.graph), "s")
+        self.random = random.Random(scenario.seed)
+        self.minted = 0
+        self.run = RunRow(
+            id=self.mint(), organization_id=ORGANIZATION, workflow="random", definition="s", status=RunStatus.PENDING, version=0,
+            input=scenario.graph["parameters"],
+        )  # fmt: skip
+        self.steps: dict[UUID, StepRow] = {}
+        self.waits: dict[UUID, Wait] = {}
+        self.letters: list[Letter] = []
+        self.history: list[list[dict[str, Any]]] = []
+        self.inbox: list[Fact] = []
+        self.told: list[Fact] = []  # for repetitions
+        self.published: Any = None
+        self.spent: Counter[tuple[str, int]] = Counter()  # attempts that have come to an end
+        self.episode: Counter[tuple[str, int]] = Counter()  # of these, those before the last retry from the dead letters
+        self.fenced: Counter[tuple[str, int]] = Counter()  # attempts that were taken away while somebody executed them
+        self.tried_again = 0
+        self.asked: str | None = None  # cancel, deadline
+        self.seen = seen or Coverage()
+
+    def mint(self) -> UUID:
+        self.minted += 1
+        return UUID(int=self.minted)
+
+    def named(self, name: str) -> StepRow | None:
+        return next((row for row in self.steps.values() if row.name == name and row.item == NO_ITEM), None)
+
+    def items(self, fan_out: StepRow) -> list[StepRow]:
+        return sorted((row for row in self.steps.values() if row.fan_out == fan_out.id), key=lambda row: row.item)
+
+    def tasks(self) -> dict[str, StepRow]:
+        return {row.name: row for row in self.steps.values() if row.item == NO_ITEM}
+
+    def observed(self) -> dict[str, str]:
+        """How tasks ended, as the rows say it, without those that were skipped."""
+        return {name: str(row.status) for name, row in self.tasks().items() if row.status in STEP_ENDED - {StepStatus.SKIPPED}}
+
+
+def is_stopped(why: str) -> bool:
+    return why.startswith(("stopped:", "failing:", "unadvanced:")) or why == "unhandled"
+
+
+def as_read(row: StepRow) -> StepRow:
+    return replace(row, seen=(row.status, row.token))
+
+
+def named_by(facts: Iterable[Fact]) -> set[UUID]:
+    ids: set[UUID] = set()
+    for fact in facts:
+        ids.update(found for name in ("step", "fan_out") if (found := getattr(fact, name, None)) is not None)
+        ids.update(end.step for end in getattr(fact, "ends", ()))
+    return ids
+
+
+def assert_legal(table: Mapping[Any, Mapping[str, frozenset[Any]]], was: Any, to: Any) -> None:
+    assert any(to in ways for ways in table[was].values()), f"no way leads from {was} to {to}"

@@ -1,0 +1,105 @@
+"""No example leaves the tables of transitions, and every way in them is gone by some example."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import Phase, given, settings
+
+from tests.unit.core.driver import World
+from tests.unit.core.generators import BROKEN, LATE, PARAMETERS, Scenario, scenarios
+from tests.unit.core.stored import Coverage
+from wfcelery.core.events import Begun, DeadlinePassed
+from wfcelery.core.states import RUN_TABLE, STEP_TABLE, WAIT_TABLE, RunStatus
+
+
+def _task(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "type": "action", **more}
+
+
+SLEEP = {"name": "s", "type": "sleep"}
+ABC = [_task(name) for name in "abc"]
+# While something else ends the run, `a` ends too: what leads on from there comes to pass in the commit of the retry.
+BEHIND = [_task("a"), _task("b"), _task("x")]
+BOTH = {"a": None, "b": None}
+PUBLISHES = _task("a", publish={"last": "a", "late": []})
+STORIES: list[tuple[list[dict[str, Any]], dict[tuple[str, int], list[str]], dict[str, Any]]] = [
+    ([SLEEP], {}, {"end_after": 0}),
+    ([_task("a", when="no")], {}, {}),
+    ([_task("a", items=BROKEN)], {}, {}),
+    ([_task("a"), _task("b")], {}, {"cancel_after": 1}),
+    ([_task("f", items=4, concurrency=2), _task("x")], {("x", -1): ["fail"]}, {"retries": 1}),
+    ([_task("f", items=2)], {("f", 0): ["timeout"]}, {"retries": 1}),
+    ([SLEEP], {}, {"cancel_after": 0}),
+    ([_task("a"), _task("b"), {**SLEEP, "after": BOTH}], {}, {}),
+    ([SLEEP], {}, {"end_after": -1}),
+    ([SLEEP], {}, {"cancel_after": -1}),
+    ([SLEEP, _task("c", after={"s": None}, items=BROKEN)], {}, {}),
+    ([SLEEP, _task("k"), PUBLISHES, _task("c", after={"k": None}, items=LATE)], {}, {"retries": 3}),
+    ([SLEEP, _task("k"), PUBLISHES, _task("c", after={"k": None}, when=LATE)], {}, {"retries": 3}),
+    ([_task("k"), PUBLISHES, _task("c", after={"k": None}, items=LATE)], {}, {"retries": 3}),
+    ([_task("k"), PUBLISHES, _task("x"), _task("c", after={"k": None}, items=LATE)], {("x", -1): ["fail"]}, {"retries": 3}),
+    ([*BEHIND, _task("c", after=BOTH, items=0)], {("x", -1): ["fail"]}, {"retries": 1}),
+    ([_task("a"), SLEEP, _task("c", after={"a": None, "s": None})], {("a", -1): ["fail"]}, {"retries": 1}),
+    ([*ABC, _task("d", after=dict.fromkeys("abc"))], {("a", -1): ["timeout"]}, {"retries": 1}),
+    ([_task("a"), _task("b")], {("a", -1): ["fail"]}, {"end_after": 1, "retries": 1}),
+    ([*BEHIND, _task("c", after=BOTH, items=BROKEN)], {("x", -1): ["fail"]}, {"retries": 1}),
+    ([*BEHIND, _task("c", after=BOTH, when="no")], {("x", -1): ["fail"]}, {"retries": 1}),
+    ([_task("a"), _task("f", items=2), _task("c", after={"a": None}, items=BROKEN)], {("f", 0): ["fail"]}, {"retries": 1}),
+    ([_task("a"), _task("f", items=2), _task("c", after={"a": None}, items=BROKEN)], {("f", 0): ["timeout"]}, {"retries": 1}),
+    (
+        [_task("a"), _task("f", items=2), _task("c", after={"a": None}, items=BROKEN)],
+        {("f", 0): ["fail"], ("f", 1): ["fail"]},
+        {"retries": 3},
+    ),
+    ([_task("a"), _task("x"), _task("c", after={"a": None}, items=BROKEN)], {("x", -1): ["fail"]}, {"end_after": 2, "retries": 1}),
+]
+
+
+def test_every_way_of_the_tables_is_gone() -> None:
+    seen = Coverage()
+
+    @given(scenarios(again=True))
+    @settings(max_examples=150, phases=[Phase.generate], derandomize=True, database=None)
+    def go(scenario: Scenario) -> None:
+        World(scenario, seen).play()
+
+    go()
+    for tasks, attempts, more in STORIES:
+        graph = {"parameters": dict.fromkeys(PARAMETERS, True) | {"no": False}, "tasks": tasks}
+        for seed in range(30):
+            World(Scenario(graph, attempts, seed, **more), seen).play()
+
+    for beside in ([SLEEP], []):
+        _retry_what_can_be_read_by_now(beside, seen)
+
+    # One by one: a run's `failed` and a step's are equal words.
+    assert _ways(RUN_TABLE) - seen.run.keys() == {(None, RunStatus.PENDING)}  # a start inserts its run by itself
+    assert _ways(STEP_TABLE) - seen.step.keys() == set()
+    assert _ways(WAIT_TABLE) - seen.wait.keys() == set()
+
+
+def _retry_what_can_be_read_by_now(beside: list[dict[str, Any]], seen: Coverage) -> None:
+    """`c` and `x` fail; `x` is retried and the run's deadline passes, not before `a` has published what `c` reads."""
+    tasks = [*beside, _task("k"), PUBLISHES, _task("x"), _task("c", after={"k": None}, items=LATE)]
+    world = World(Scenario({"parameters": dict.fromkeys(PARAMETERS, True), "tasks": tasks}, {("x", -1): ["fail"]}, keep=False), seen)
+    world.tell(Begun())
+    for name in ("k", "x"):
+        world.claim(name)
+    for name in ("k", "x"):
+        world.end(name)
+    c, x = (found.letter for found in world.letters)
+    world.retry(x)
+    for name in ("a", "x"):
+        world.claim(name)
+    world.end("a")
+    world.asked = "deadline"
+    world.tell(DeadlinePassed())
+    world.end("x")
+    assert world.run.status is RunStatus.TIMED_OUT
+    world.retry(c)
+    assert world.run.status is (RunStatus.WAITING if beside else RunStatus.SUCCEEDED)
+
+
+def _ways(table: Any) -> set[Any]:
+    return {(was, to) for was, ways in table.items() for after in ways.values() for to in after}

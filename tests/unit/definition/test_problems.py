@@ -1,0 +1,150 @@
+"""Each thing that can be wrong with a definition is told, and nothing else."""
+
+# ruff: noqa: E501 - a row of the tables is one line
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from wfcelery.definition.model import Definition
+from wfcelery.definition.problems import problems, read
+
+
+def task(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "action": "x", **more}
+
+
+def told(*tasks: dict[str, Any], **more: Any) -> list[str]:
+    _, found = read({"name": "f", "tasks": list(tasks), **more})
+    return [str(problem) for problem in found]
+
+
+A, B, C = task("a"), task("b"), task("c")
+DECIDES = task("a", decision=[{"when": "task.a.result", "next": "b"}, {"default": "c"}])
+
+WRONG: list[tuple[str, list[dict[str, Any]], dict[str, Any], str]] = [
+    ("no task", [], {}, "tasks: a workflow has at least one task"),
+    ("no action", [{"name": "a"}], {}, "tasks.a: it says no action"),
+    ("two of a name", [A, A], {}, "tasks.a.name: another task is called a already"),
+    ("no identifier", [task("a-b")], {}, "tasks.a-b.name: 'a-b' is no name for a task"),
+    ("unknown after", [task("charge"), task("b", after="chrage")], {}, "tasks.b.after[0]: there is no task 'chrage'; did you mean charge?"),
+    ("unknown transition", [task("charge"), task("b", on_success="chrage")], {}, "did you mean charge?"),
+    ("unknown branch", [task("a", decision=[{"default": "zz"}])], {}, "tasks.a.decision[0].next: there is no task 'zz'"),
+    ("itself", [task("a", after="a")], {}, "tasks.a.after[0]: a task cannot come after itself"),
+    ("circle", [task("a", after="c"), task("b", after="a"), task("c", needs=["b"])], {}, "a circle: a -> b -> c -> a"),
+    ("child after its block", [{"name": "p", "type": "parallel", "tasks": [task("b", after="p")]}], {}, "circle"),
+    ("join too many", [A, B, task("c", after=["a", "b"], join=3)], {}, "tasks.c.join: join: 3 can never be reached, with 2 after to count"),
+    ("join counts no needs", [A, task("c", needs=["a"], join=1)], {}, "with 0 after to count"),
+    ("join of one branch", [DECIDES, task("b", on_success="z"), task("c", on_success="z"), task("z", join=2)], {}, "tasks.z: it can never start: a would"),
+    ("success and failure", [task("a", on_failure="b"), B, task("c", needs=["a", "b"])], {}, "tasks.c: it can never start: a would have to end in two ways"),
+    ("edge at odds", [task("a", on_failure="b"), task("b", needs=["a"])], {}, "tasks.b: it can never start"),
+    ("cancel_rest alone", [A, task("b", after="a", cancel_rest=True)], {}, "tasks.b.cancel_rest: it goes with join: n"),
+    ("early", [A, task("b", input={"x": "{{ task.a.result }}"})], {}, "tasks.b.input.x: it looks at a, which need not have ended by then: add needs: [a]"),
+    ("late", [task("a", when="task.b.result"), task("b", after="a")], {}, "tasks.a.when: it looks at b, which need not have ended by then: b comes after it"),
+    ("own result", [task("a", when="task.a.result")], {}, "it looks at a itself"),
+    ("one of two", [A, B, task("c", after=["a", "b"], join=1, input={"x": "{{ task.a.result }}"})], {}, "it looks at a, which need not"),
+    ("unknown in template", [task("charge"), task("b", after="charge", input={"x": "{{ task.chrge.result }}"})], {}, "no task 'chrge'; did you mean charge?"),
+    ("unknown parameter", [task("a", input={"x": ["{{ parameters.ordr }}"]})], {"parameters": {"order": {}}}, "tasks.a.input.x[0]: {{ parameters.ordr }}: there is no parameter 'ordr'; did you mean order?"),
+    ("unknown variable", [task("a", when="vars.cuont")], {"vars": {"count": 1}}, "there is no variable 'cuont'; did you mean count?"),
+    ("variable too early", [A], {"vars": {"x": "{{ vars.y }}", "y": 1}}, "vars.x: {{ vars.y }}: there is no variable 'y'"),
+    ("task in a variable", [A], {"vars": {"x": "{{ task.a.result }}"}}, "no task has ended when variables"),
+    ("unknown scope", [task("a", when="paramters.x")], {}, "tasks.a.when: {{ paramters.x }}: there is no 'paramters' here; did you mean parameters?"),
+    ("unknown system", [task("a", when="system.runid")], {}, "did you mean run_id?"),
+    ("item outside", [task("a", input={"x": "{{ item }}"})], {}, "item is there only in the input of a task with_items"),
+    ("item in when", [task("a", with_items=[1], when="item > 1")], {}, "item is there only in the input"),
+    ("error outside", [task("a", when="error.type == 'x'")], {}, "error alone is there only in a retry's on_error"),
+    ("task in retry", [task("a", retry={"on_error": "task.a.result"})], {}, "a retry's on_error looks at error.type"),
+    ("broken template", [task("a", input={"x": "{{ 1 + }}"})], {}, "tasks.a.input.x: {{ 1 + }}: it ends too early"),
+    ("output", [A], {"output": {"x": "{{ task.zz.result }}"}}, "output.x: {{ task.zz.result }}: there is no task 'zz'"),
+    ("span", [task("a", timeout="5 parsecs")], {}, "tasks.a.timeout: '5 parsecs' is not a span of time; write 30, 30s, 5m, 12h or 2d"),
+    ("soft after hard", [task("a", timeout=5, soft_timeout=6)], {}, "tasks.a.soft_timeout"),
+    ("no time at all", [task("a", timeout=0)], {}, "tasks.a.timeout"),
+    ("concurrency alone", [task("a", concurrency=3)], {}, "tasks.a.concurrency: only a task with_items has a concurrency"),
+    ("items no list", [task("a", with_items="abc")], {}, "tasks.a.with_items: it is a list"),
+    ("sleep alone", [{"name": "s", "type": "sleep", "duration": "2d"}, A], {}, "tasks.s: nothing comes after this sleep"),
+    ("sleep without", [{"name": "s", "type": "sleep"}, task("b", after="s")], {}, "tasks.s: a sleep has either a duration or an until"),
+    ("sleep span", [{"name": "s", "type": "sleep", "duration": "soon"}, task("b", after="s")], {}, "tasks.s.duration: 'soon' is not a span"),
+    ("sleep until", [{"name": "s", "type": "sleep", "until": "2030-01-01"}, task("b", after="s")], {}, "tasks.s.until: '2030-01-01' is no time with a time zone"),
+    ("sleep retries", [{"name": "s", "type": "sleep", "duration": 1, "retry": {}}, task("b", after="s")], {}, "tasks.s.retry: a task of type sleep takes no retry"),
+    ("action sleeps", [task("a", duration=1)], {}, "tasks.a.duration: a task of type action takes no duration"),
+    ("empty block", [{"name": "p", "type": "parallel"}], {}, "tasks.p: a parallel block has at least one of tasks"),
+    ("block fails", [{"name": "p", "type": "parallel", "tasks": [B], "on_failure": "c"}, C], {}, "takes no on_failure; its tasks do"),
+    ("default first", [task("a", decision=[{"default": "b"}, {"when": "vars.x", "next": "c"}]), B, C], {"vars": {"x": 1}}, "the default branch comes last"),
+    ("branch to nowhere", [task("a", decision=[{"when": "true"}])], {}, "a branch says which task is next"),
+    ("branch without", [task("a", decision=[{"next": "b"}]), B], {}, "a branch has a when, or is the default"),
+    ("parameter type", [A], {"parameters": {"x": {"type": "int"}}}, "parameters.x.type: there is no type 'int'; did you mean integer?"),
+    ("parameter default", [A], {"parameters": {"x": {"type": "integer", "default": "a"}}}, "parameters.x.default: 'a' is not of type integer"),
+    ("required default", [A], {"parameters": {"x": {"required": True, "default": 1}}}, "parameters.x.default: a required parameter needs no default"),
+    ("unknown key", [task("a", on_sucess="b"), B], {}, "tasks.a.on_sucess: there is no such key; did you mean on_success?"),
+    ("unknown key in retry", [task("a", retry={"cuont": 3})], {}, "tasks.a.retry.cuont: there is no such key; did you mean count?"),
+    ("unknown type", [task("a", type="slep")], {}, "tasks.a.type: it is one of action, sleep or parallel, not 'slep'; did you mean sleep?"),
+    ("type of later", [task("a", type="approval")], {}, "tasks.a.type: it is one of action, sleep or parallel, not 'approval'"),
+    ("wrong type", [task("a", priority="high")], {}, "tasks.a.priority: it is a whole number, not 'high'"),
+    ("out of bounds", [task("a", priority=300)], {}, "tasks.a.priority: it should be less than or equal to 255"),
+    ("no name", [{"action": "x"}], {}, "tasks[0].name: it is missing"),
+    ("unknown end", [A, task("b", after=[{"a": "exploded"}])], {}, "tasks.b.after"),
+    ("what cannot be stored", [task("a", input={"x": object()})], {}, "tasks.a.input"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("tasks", "more", "text"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
+def test_what_is_wrong_is_told_once(tasks: list[dict[str, Any]], more: dict[str, Any], text: str) -> None:
+    found = told(*tasks, **more)
+
+    assert len(found) == 1, found
+    assert text in found[0]
+
+
+RIGHT: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
+    ("chain by needs", [A, task("b", needs=["a"], input={"x": "{{ task.a.result }}"}), task("c", after="b", when="task.a.result")], {}),
+    ("both branches meet", [DECIDES, task("b", on_success="z"), task("c", on_success="z"), task("z", input={"x": "{{ task.a.result }}", "y": "{{ task.b.status }}"})], {}),
+    ("join of two", [A, B, task("c", after=["a", "b"], join=1)], {}),
+    ("a join looks before the fork", [A, task("b", needs="a"), task("c", needs="a"), task("z", after=["b", "c"], join=1, input={"x": "{{ task.a.result }}"})], {}),
+    ("failure handler", [A, task("b", after=[{"a": "failed"}], input={"x": "{{ task.a.error.message }}"})], {}),
+    ("success or failure", [task("a", on_success="b", on_failure="c"), task("b", on_success="z"), task("c", on_success="z"), task("z", when="task.a.status")], {}),
+    ("sleep", [{"name": "s", "type": "sleep", "duration": "{{ parameters.d }}"}, task("b", after="s")], {"parameters": {"d": {"type": "string", "default": "1s"}}}),
+    ("sleep as output", [{"name": "s", "type": "sleep", "until": "2030-01-01T00:00:00Z"}], {"output": "{{ task.s.result }}"}),
+    ("sleep in a block", [{"name": "p", "type": "parallel", "tasks": [{"name": "s", "type": "sleep", "duration": 1}]}], {}),
+    ("block looks", [A, {"name": "p", "type": "parallel", "after": "a", "when": "task.a.result", "tasks": [task("b", input={"x": "{{ task.a.result }}"})]}, task("c", needs="p", input={"x": "{{ task.b.result }}{{ task.p.result.b }}"})], {}),
+    ("publish", [task("a", publish={"v": "{{ task.a.result }}"}), task("b", after="a", when="vars.v")], {}),
+    ("branches publish", [DECIDES, task("b", publish={"v": 1}), task("c", publish={"v": 2})], {}),
+    ("items", [task("a", with_items="{{ parameters.x }}", concurrency=2, input={"x": "{{ item.y }}", "n": "{{ index }}"})], {"parameters": {"x": {"type": "array"}}}),
+    ("retry", [task("a", retry={"on_error": "error.type == 'X' and error.code is none", "non_retryable": ["Y"], "total": "1h"})], {}),
+    ("system", [task("a", input={"x": "{{ system.run_id }} {{ system.workflow_start }}"})], {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("tasks", "more"), [row[1:] for row in RIGHT], ids=[row[0] for row in RIGHT])
+def test_what_is_right_is_not_told(tasks: list[dict[str, Any]], more: dict[str, Any]) -> None:
+    assert told(*tasks, **more) == []
+
+
+def test_two_tasks_that_may_publish_one_variable_at_once_are_a_warning() -> None:
+    definition = Definition.model_validate({"name": "f", "tasks": [task("a", publish={"v": 1}), task("b", publish={"v": 2})]})
+
+    (found,) = problems(definition)
+
+    assert found.severity == "warning"
+    assert "a may publish v at the same time" in found.text
+
+
+def test_more_than_twenty_thousand_tasks_are_too_many() -> None:
+    assert told(*(task(f"t{number}") for number in range(20_001))) == ["tasks: there are 20001 tasks, more than 20000"]
+
+
+def test_what_follows_from_a_problem_is_not_told() -> None:
+    found = told(
+        task("reserve"),
+        task("approve", type="approval", after="reserve"),
+        task("charge", after="approve", input={"x": "{{ task.reserve.result }}", "y": "{{ task.approve.result }}"}),
+        task("ship", needs=["charge"], input={"x": "{{ task.reserve.result }}"}),
+    )
+
+    assert found == ["tasks.approve.type: it is one of action, sleep or parallel, not 'approval'"]
+
+
+def test_a_document_that_is_no_definition_at_all_is_told() -> None:
+    assert [str(problem) for problem in read([])[1]] == ["it is a mapping, not []"]
+    assert [str(problem) for problem in read({"tasks": 3})[1]] == ["name: it is missing", "tasks: it is a list, not 3"]

@@ -1,0 +1,142 @@
+"""Durable workflows for the Celery you already run.
+
+These names are the public ones. Each is loaded when it is first used: importing wfcelery loads neither
+Celery nor SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wfcelery.authoring.context import StepContext, current_step
+    from wfcelery.authoring.decorators import Bound, Step, Submitted, Workflow, adopt, step, workflow
+    from wfcelery.authoring.language import (
+        after,
+        cancelled,
+        completed,
+        either,
+        error,
+        expr,
+        failed,
+        is_none,
+        not_,
+        otherwise,
+        publish,
+        required,
+        sleep,
+        sleep_until,
+        succeeded,
+        text,
+        timed_out,
+        when,
+    )
+    from wfcelery.authoring.options import Retry
+    from wfcelery.authoring.tracing import End
+    from wfcelery.errors import (
+        AttemptCancelled,
+        AuthoringError,
+        DefinitionProblems,
+        Failed,
+        GiveUp,
+        InProgress,
+        InvalidInput,
+        KeyConflict,
+        NotAllowedNow,
+        NotFound,
+        RetryLater,
+        RunCancelled,
+        RunFailed,
+        RunTimedOut,
+        StepError,
+        StillRunning,
+        WfceleryError,
+    )
+    from wfcelery.integrations.installing import install
+    from wfcelery.service.handles import Run, get_run
+    from wfcelery.service.once import once
+    from wfcelery.service.starting import astart_workflow, start_workflow
+
+__all__ = [
+    "AttemptCancelled",
+    "AuthoringError",
+    "Bound",
+    "DefinitionProblems",
+    "End",
+    "Failed",
+    "GiveUp",
+    "InProgress",
+    "InvalidInput",
+    "KeyConflict",
+    "NotAllowedNow",
+    "NotFound",
+    "Retry",
+    "RetryLater",
+    "Run",
+    "RunCancelled",
+    "RunFailed",
+    "RunTimedOut",
+    "Step",
+    "StepContext",
+    "StepError",
+    "StillRunning",
+    "Submitted",
+    "WfceleryError",
+    "Workflow",
+    "adopt",
+    "after",
+    "astart_workflow",
+    "cancelled",
+    "completed",
+    "current_step",
+    "either",
+    "error",
+    "expr",
+    "failed",
+    "get_run",
+    "install",
+    "is_none",
+    "not_",
+    "once",
+    "otherwise",
+    "publish",
+    "required",
+    "sleep",
+    "sleep_until",
+    "start_workflow",
+    "step",
+    "succeeded",
+    "text",
+    "timed_out",
+    "when",
+    "workflow",
+]
+
+_HOMES = {
+    "wfcelery.authoring.context": "StepContext current_step",
+    "wfcelery.authoring.decorators": "Bound Step Submitted Workflow adopt step workflow",
+    "wfcelery.authoring.language": "after cancelled completed either error expr failed is_none not_ otherwise publish required sleep "
+    "sleep_until succeeded text timed_out when",
+    "wfcelery.authoring.options": "Retry",
+    "wfcelery.authoring.tracing": "End",
+    "wfcelery.errors": "AttemptCancelled AuthoringError DefinitionProblems Failed GiveUp InProgress InvalidInput KeyConflict "
+    "NotAllowedNow NotFound RetryLater RunCancelled RunFailed RunTimedOut StepError StillRunning WfceleryError",
+    "wfcelery.service.handles": "Run get_run",
+    "wfcelery.service.once": "once",
+    "wfcelery.service.starting": "astart_workflow start_workflow",
+    "wfcelery.integrations.installing": "install",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(home), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,263 @@
+"""`wfcelery runs`: start, list, show, watch, cancel, verify."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from time import sleep
+from typing import Any
+from uuid import UUID
+
+import click
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+from rich.tree import Tree
+
+from wfcelery.cli import output
+from wfcelery.cli.target import context
+from wfcelery.clock import monotonic
+from wfcelery.definition.values import seconds
+from wfcelery.errors import NotAllowedNow, NotFound, StillRunning
+from wfcelery.service import runs as service
+from wfcelery.service import verifying
+from wfcelery.service.starting import start_workflow
+from wfcelery.service.views import AttemptView, CommitView, RunView, StepView
+
+ENDED = ("succeeded", "failed", "cancelled", "timed_out")
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON object, or one a line.")
+
+
+@click.group()
+def runs() -> None:
+    """Runs of workflows."""
+
+
+@runs.command()
+@click.argument("workflow")
+@click.argument("input", default="{}", metavar="[JSON|@FILE|-]")
+@click.option("--key", help="A run of this key and input is started once.")
+@click.option("--on-conflict", type=click.Choice(["return", "raise", "new_if_ended"]), default="return", show_default=True)
+@click.option("--queue", help="The queue of its steps, where the definition names none.")
+@click.option("--priority", type=int)
+@click.option("--delay", metavar="SPAN", help="Begin after this span, such as 30s or 2h.")
+@click.option("--deadline", metavar="SPAN", help="End it when it takes longer.")
+@click.option("--tag", "tags", multiple=True)
+@click.option("--org", "organization_id")
+@click.option("--wait", is_flag=True, help="Wait for the end and print the result.")
+@_json
+@click.pass_context
+def start(ctx: click.Context, /, workflow: str, input: str, wait: bool, as_json: bool, **options: Any) -> None:  # noqa: A002
+    """Start a run of WORKFLOW with INPUT, a JSON object."""
+    context(ctx)
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    run = start_workflow(workflow, _object(input), **given)
+    if wait:
+        result = run.result()
+        click.echo(json.dumps(result, default=str))
+    elif as_json:
+        click.echo(json.dumps({"id": run.id, "key": run.key}))
+    else:
+        click.echo(run.id)
+
+
+def _object(text: str) -> dict[str, Any]:
+    if text == "-":
+        text = sys.stdin.read()
+    elif text.startswith("@"):
+        text = Path(text[1:]).read_text(encoding="utf-8")
+    try:
+        found = json.loads(text)
+    except ValueError as problem:
+        raise click.BadParameter(f"not JSON: {problem}", param_hint="INPUT") from problem
+    if not isinstance(found, dict):
+        raise click.BadParameter("an input is a JSON object, with the workflow's parameters as names", param_hint="INPUT")
+    return found
+
+
+@runs.command("list")
+@click.option("--status", multiple=True, help="Only runs in this status; may be given several times.")
+@click.option("--workflow", help="Only runs of this workflow.")
+@click.option("--org", "organization_id")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("-q", "--quiet", is_flag=True, help="Ids only.")
+@_json
+@click.pass_context
+def list_(ctx: click.Context, /, quiet: bool, as_json: bool, status: tuple[str, ...], **filters: Any) -> None:
+    """The newest runs."""
+    found = service.listed(context(ctx), statuses=status, **filters)
+    if quiet:
+        for run in found:
+            click.echo(run.id)
+    elif as_json:
+        output.as_json(found)
+    else:
+        output.rows(
+            [run.model_dump() | {"error": run.error and f"{run.error.type}: {run.error.message}"} for run in found],
+            ("id", "workflow", "status", "key", "created", "ended", "error"),
+        )
+
+
+@runs.command()
+@click.argument("run")
+@click.option("--items", is_flag=True, help="Every item of a fan-out, not only those that did not succeed.")
+@click.option("--history", is_flag=True, help="What each commit recorded instead, oldest first.")
+@_json
+@click.pass_context
+def show(ctx: click.Context, /, run: str, items: bool, history: bool, as_json: bool) -> None:
+    """One run as a tree: its steps, their attempts, durations and errors."""
+    view = service.shown(context(ctx), run)
+    if history:
+        _show_history(service.told(context(ctx), UUID(view.id)), as_json)
+    elif as_json:
+        output.as_json(view)
+    else:
+        output.console().print(tree_of(view, items))
+
+
+def _show_history(commits: Sequence[CommitView], as_json: bool) -> None:
+    if as_json:
+        output.as_json(commits)
+        return
+    told = ({"version": c.version, "at": c.at, **_fact(fact)} for c in commits for fact in c.facts)
+    output.rows(told, ("version", "at", "fact", "step", "more"))
+
+
+def _fact(fact: Mapping[str, Any]) -> dict[str, Any]:
+    item = fact.get("item")
+    step = fact.get("step") if item is None or item < 0 else f"{fact.get('step')}[{item}]"
+    more = {name: value for name, value in fact.items() if name not in ("fact", "step", "item")}
+    return {"fact": fact["fact"], "step": step, "more": json.dumps(more, default=str) if more else None}
+
+
+@runs.command()
+@click.argument("run")
+@click.option("--exit-status", is_flag=True, help="Exit with 5 where the run ends without success.")
+@click.option("--timeout", metavar="SPAN", help="Give up after this span, with exit code 6.")
+@_json
+@click.pass_context
+def watch(ctx: click.Context, /, run: str, exit_status: bool, timeout: str | None, as_json: bool) -> None:
+    """Follow a run until it ends. With --json: a line whenever something has changed."""
+    here = context(ctx)
+    view, began = service.shown(here, run), monotonic()
+    patience = None if timeout is None else seconds(timeout)
+    live = None if as_json else Live(console=output.console(), refresh_per_second=8)
+    said = -1
+    with live or nullcontext():
+        while True:
+            if live is not None:
+                live.update(tree_of(view, False))
+            elif view.version != said:
+                output.as_json(view)
+            said = view.version
+            if view.status in ENDED:
+                break
+            if patience is not None and monotonic() - began > patience:
+                raise StillRunning(view.id, view.status)
+            sleep(0.2)
+            view = service.shown(here, view.id)
+    if exit_status and view.status != "succeeded":
+        ctx.exit(5)
+
+
+@runs.command()
+@click.argument("run", nargs=-1, required=True)
+@click.option("--reason", default="operator cancel", show_default=True)
+@_json
+@click.pass_context
+def cancel(ctx: click.Context, /, run: tuple[str, ...], reason: str, as_json: bool) -> None:
+    """Ask runs to end: what has not begun never will, what is under way is told. One that has ended is refused."""
+    here = context(ctx)
+    for one in run:
+        found = service.find(here, one)
+        if found is None:
+            raise NotFound("run", one)
+        if found.status in ENDED:
+            raise NotAllowedNow(f"run {found.id} is {found.status}", found.status)
+        service.cancel(here, found.id, reason)
+        if as_json:
+            click.echo(json.dumps({"id": str(found.id), "asked": "cancel", "reason": reason}))
+        else:
+            output.say(f"{found.id}: cancel asked for")
+
+
+@runs.command()
+@click.argument("run", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every run of the database.")
+@_json
+@click.pass_context
+def verify(ctx: click.Context, /, run: tuple[str, ...], everything: bool, as_json: bool) -> None:
+    """Fold the history of runs and compare it with their rows; exit code 1 where they differ."""
+    if not run and not everything:
+        raise click.UsageError("name a run, or say --all")
+    here = context(ctx)
+    count, bad = 0, 0
+    for verdict in verifying.verify(here, None if everything else run):
+        count, bad = count + 1, bad + bool(verdict.problems)
+        if as_json:
+            output.as_json(verdict)
+        else:
+            for problem in verdict.problems:
+                click.echo(f"{verdict.run}\t{problem}")
+    if not as_json:
+        click.echo(f"{count} runs verified, {bad} with problems")
+    if bad:
+        ctx.exit(1)
+
+
+def tree_of(view: RunView, every_item: bool) -> Tree:
+    """A run as people read it."""
+    head = Text.assemble(output.status(view.status), "  ", (view.workflow, "bold"), f"  {view.id}")
+    if view.key:
+        head.append(f"  key {view.key}")
+    if view.started is not None:
+        head.append(f"  {output.span(((view.ended or view.started) - view.started).total_seconds())}" if view.ended else "")
+    if view.error is not None:
+        head.append(f"\n{view.error.type}: {view.error.message}", style="red")
+    if view.reason and view.status in ("cancelled", "cancelling"):
+        head.append(f"\nreason: {view.reason}", style="yellow")
+    tree = Tree(head)
+    items: dict[str, list[StepView]] = {}
+    for step in view.steps:
+        if step.item is not None:
+            items.setdefault(step.name, []).append(step)
+    for step in view.steps:
+        if step.item is None:
+            branch = tree.add(_line(step))
+            _attempts(branch, step)
+            for item in items.get(step.name, ()):
+                if every_item or item.status not in ("succeeded", "held", "ready"):
+                    _attempts(branch.add(_line(item)), item)
+    return tree
+
+
+def _line(step: StepView) -> Text:
+    name = step.name if step.item is None else f"[{step.item}]"
+    line = Text.assemble(output.status(step.status), "  ", (name, "bold"))
+    if step.items is not None:
+        line.append(f"  {step.items - (step.items_left or 0)}/{step.items} items")
+    if step.attempt > 1:
+        line.append(f"  attempt {step.attempt}")
+    if step.why and step.status in ("held", "skipped", "cancelled"):
+        line.append(f"  ({step.why})", style="dim")
+    if step.attempts:
+        last = step.attempts[-1]
+        if last.started is not None:
+            line.append(f"  {output.span((last.ended - last.started).total_seconds())}", style="dim")
+    return line
+
+
+def _attempts(branch: Tree, step: StepView) -> None:
+    for attempt in step.attempts:
+        if attempt.outcome != "succeeded" or len(step.attempts) > 1:
+            branch.add(_attempt(attempt))
+
+
+def _attempt(attempt: AttemptView) -> Group | Text:
+    line = Text(f"attempt {attempt.number} {attempt.outcome}", style="dim")
+    if attempt.error is not None:
+        line.append(f": {attempt.error.type}: {attempt.error.message}", style="red")
+    return line

@@ -1,0 +1,246 @@
+"""What facts do to a run: pure, complete, the same everywhere.
+
+`decide` reads no clock, no database and no settings. It is told a slice of a run and some facts, and
+answers with the rows to write, the facts for the history and the wishes for after the commit; or with
+what is missing from the slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from wfcelery.core import attempts, fan_out, joins, reopening, run_machine, wait_machine
+from wfcelery.core.decision import Decision, Missing, RingStep
+from wfcelery.core.draft import Draft, NeedMore, digest
+from wfcelery.core.events import (
+    Begun,
+    CancelAsked,
+    DeadlinePassed,
+    Expanded,
+    Fact,
+    Failed,
+    GracePassed,
+    GroupEnded,
+    Lost,
+    Parked,
+    Reported,
+    RetryAsked,
+    Succeeded,
+    WaitCame,
+)
+from wfcelery.core.reaching import reach
+from wfcelery.core.rows import NO_ITEM, Slice, StepRow
+from wfcelery.core.states import RUN_ENDED, RunStatus, StepStatus
+from wfcelery.core.step_machine import hand_back, is_current, skip
+from wfcelery.definition.plan import Edge, Node
+from wfcelery.errors import ValueProblem
+
+_HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
+    Succeeded: attempts.on_succeeded,
+    Failed: attempts.on_failed,
+    Lost: attempts.on_lost,
+    Parked: attempts.on_parked,
+    GroupEnded: attempts.on_group_ended,
+    Reported: attempts.on_reported,
+    Expanded: fan_out.on_expanded,
+    WaitCame: wait_machine.on_wait_came,
+    CancelAsked: run_machine.on_cancel_asked,
+    DeadlinePassed: run_machine.on_deadline_passed,
+    GracePassed: run_machine.on_grace_passed,
+    RetryAsked: reopening.on_retry_asked,
+}
+# Results first, then what ends or reopens the run, then the rest; only then the graph advances.
+_FIRST = (Succeeded, Failed, GroupEnded, Reported)
+_THEN = (CancelAsked, DeadlinePassed, GracePassed, RetryAsked)
+
+
+def decide(view: Slice, facts: Sequence[Fact], mint: Callable[[], UUID]) -> Decision | Missing:
+    """Say what `facts` do to a run.
+
+    `mint` gives fresh ids. A late or repeated fact changes nothing: where no fact does, the decision
+    is `ignored`. Raises IllegalTransition only where stored rows contradict each other.
+    """
+    draft = Draft(view, mint)
+    try:
+        for fact in sorted(facts, key=_rank):
+            if isinstance(fact, Begun):
+                _begin(draft)
+            elif view.run.status not in RUN_ENDED or isinstance(fact, RetryAsked):
+                _HANDLERS[type(fact)](draft, fact)
+        _advance(draft)
+        if not draft.facts:
+            return Decision.ignore(view.run, f"nothing new for a run that is {view.run.status}")
+        run_machine.settle(draft)
+    except NeedMore as need:
+        return need.missing
+    return draft.decision
+
+
+def keep(decision: Decision, ready: StepRow, token: UUID, worker: UUID, child: str, timeout: float | None) -> None:
+    """Claim one of the steps that this decision makes ready in its own commit: no message, no second commit."""
+    ready.status, ready.token, ready.claimed_by, ready.child = StepStatus.RUNNING, token, worker, child
+    ready.attempt += 1
+    ready.ring, ready.timeout = False, timeout
+    decision.kept = ready
+    decision.rings = [ring for ring in decision.rings if not (isinstance(ring, RingStep) and ring.step == ready.id)]
+
+
+def keepable(decision: Decision) -> list[StepRow]:
+    """The steps that this decision makes ready now, in its order; items are claimed in groups instead."""
+    return [row for row in decision.steps if row.status is StepStatus.READY and row.item == NO_ITEM and not row.delay]
+
+
+def give_back(view: Slice, kept: tuple[UUID, UUID], facts: Sequence[Fact], mint: Callable[[], UUID]) -> Decision | Missing:
+    """As `decide`, for a worker that holds a kept step (id, token) which it has not begun.
+
+    Where the facts end the run, the kept step is handed back in the same commit, as if it had never been claimed.
+    """
+    first = decide(view, facts, mint)
+    if isinstance(first, Missing) or first.run.ending is None or view.run.ending is not None:
+        return first
+    row = view.by_id.get(kept[0])
+    if row is None or not is_current(row, kept[1]):
+        return first
+    draft = Draft(view, mint)
+    try:
+        mine = draft.by_id(kept[0])
+        assert mine is not None
+        hand_back(draft, mine)
+        draft.decision.rings.clear()
+        for fact in sorted(facts, key=_rank):
+            _HANDLERS[type(fact)](draft, fact)
+        _advance(draft)
+        run_machine.settle(draft)
+    except NeedMore as need:
+        return need.missing
+    return draft.decision
+
+
+def _rank(fact: Fact) -> int:
+    return 0 if isinstance(fact, _FIRST) else 1 if isinstance(fact, _THEN) else 2
+
+
+def _begin(draft: Draft) -> None:
+    run, plan = draft.run, draft.plan
+    if run.version != 0 or run.ending is not None:
+        return
+    run.status = RunStatus.RUNNING
+    draft.note("run_begun")
+    try:
+        variables = dict(run.variables)
+        for name, template in plan.vars.items():
+            variables[name] = template.render(draft.scope((), vars=variables))
+        run.variables = variables
+        if plan.vars:
+            draft.note("variables_set", values={name: digest(run.variables[name]) for name in plan.vars})
+    except ValueProblem as problem:
+        error = {"type": "ExpressionError", "code": None, "message": str(problem)[:500], "step": "vars"}
+        run_machine.bring_to_end(draft, RunStatus.FAILED, error, "vars")
+        return
+    for name in plan.entries:
+        reach(draft, plan.nodes[name], None)
+
+
+def _advance(draft: Draft) -> None:
+    """Let every node that ended lead on, until nothing moves any more."""
+    while draft.ended or draft.anew:
+        if not draft.ended:
+            reopening.reach_anew(draft, draft.anew.popleft())
+            continue
+        node, how = draft.ended.popleft()
+        if draft.run.ending is not None:
+            _leave(draft, node, how)
+            continue
+        if how in ("failed", "timed_out") and node.on_error != "continue" and how not in node.handles:
+            _stop(draft, node, how)
+            continue
+        branch: int | None = None
+        if how == "succeeded":
+            try:
+                branch = _say(draft, node)
+            except ValueProblem as problem:
+                _stop_with(draft, node, {"type": "ExpressionError", "code": None, "message": str(problem)[:500]})
+                _leave(draft, node, how)
+                continue
+        draft.know(edge.target for edge in node.outbound if len(draft.plan.nodes[edge.target].inbound) > 1)
+        for edge in node.outbound:
+            _arrive(draft, edge, edge.fires(how, branch))
+
+
+def _leave(draft: Draft, node: Node, how: str) -> None:
+    """A step that ends while the run is ending is recorded and advances nothing; a retry of the run will."""
+    row = draft.named.get(node.name)
+    if row is not None and how != "cancelled" and row.why != "unhandled":
+        row.why = f"unadvanced:{how}"
+        draft.note("step_unadvanced", row)
+
+
+def _stop(draft: Draft, node: Node, how: str) -> None:
+    row = draft.named.get(node.name)
+    error = dict(row.error or {}) if row is not None else {}
+    error.setdefault("type", "TimedOut" if how == "timed_out" else "Failed")
+    _stop_with(draft, node, error)
+
+
+def _stop_with(draft: Draft, node: Node, error: dict[str, Any]) -> None:
+    run_machine.bring_to_end(draft, RunStatus.FAILED, error | {"step": node.name}, f"step {node.name} failed")
+
+
+def _say(draft: Draft, node: Node) -> int | None:
+    """Publish what the node publishes and choose its branch: both, or, where one cannot be computed, neither."""
+    variables = dict(draft.run.variables)
+    for name, template in node.publish.items():
+        variables[name] = template.render(draft.scope(template.tasks, vars=variables))
+    branch = _branch(draft, node, variables)
+    if node.publish:
+        draft.run.variables = variables
+        draft.note("variables_set", by=node.name, values={name: digest(variables[name]) for name in node.publish})
+    return branch
+
+
+def _branch(draft: Draft, node: Node, variables: dict[str, Any]) -> int | None:
+    for number, condition in enumerate(node.decision):
+        if condition is None or condition.holds(draft.scope(condition.tasks, vars=variables)):
+            return number
+    return None
+
+
+def _arrive(draft: Draft, edge: Edge, fires: bool) -> None:
+    node = draft.plan.nodes[edge.target]
+    if len(node.inbound) == 1:
+        count, verdict = joins.arrive(node, joins.untouched(node), edge, fires)
+        row = None
+    else:
+        row = draft.step(edge.target)
+        if row is not None and row.status is not StepStatus.BLOCKED:
+            return
+        before = joins.untouched(node) if row is None else joins.Count(row.blockers, row.wants, row.fired)
+        count, verdict = joins.arrive(node, before, edge, fires)
+        if verdict == "wait":
+            _wait(draft, node, row, edge, count, fires)
+            return
+        if row is not None:
+            row.blockers, row.wants, row.fired = 0, 0, 0
+    if verdict == "dead":
+        skip(draft, node, row, "dead")
+        return
+    if node.cancel_rest:
+        _cancel_rest(draft, node, edge.source)
+    reach(draft, node, row)
+
+
+def _wait(draft: Draft, node: Node, row: StepRow | None, edge: Edge, count: joins.Count, fires: bool) -> None:
+    row = row or draft.new_row(node)
+    row.blockers, row.wants, row.fired = count.blockers, count.wants, count.fired
+    draft.move(row, StepStatus.BLOCKED)
+    draft.note("step_blocked", row, by=edge.source, fires=fires, left=count.blockers)
+
+
+def _cancel_rest(draft: Draft, node: Node, last: str) -> None:
+    """The join has what it wants: close those of its counted sources that are still under way."""
+    rest = {edge.source for edge in node.inbound if edge.counted and edge.source != last}
+    for row in draft.open_rows():
+        if row.name in rest and row.item == NO_ITEM:
+            run_machine.close_one(draft, row, "rest")

@@ -1,0 +1,89 @@
+"""What a decision says: rows to write, facts for the history, and wishes for after the commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from wfcelery.core.rows import RunRow, StepRow, WaitRow
+
+
+@dataclass(frozen=True, slots=True)
+class RingStep:
+    """Tell the workers of `queue` that this step, or fan-out, is ready."""
+
+    organization_id: str
+    run: UUID
+    step: UUID
+    queue: str | None
+    priority: int | None = None
+    name: str = ""  # the author's task, for Flower and for the app's routes
+
+
+@dataclass(frozen=True, slots=True)
+class RingRun:
+    """Tell the dispatchers that this run shall begin, or has something in its inbox."""
+
+    organization_id: str
+    run: UUID
+    queue: str | None = None
+
+
+Ring = RingStep | RingRun
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A step that will not be tried again by itself. `handled`: a transition or `on_error` took care of it."""
+
+    step: UUID
+    name: str
+    item: int
+    reason: str  # exhausted | non_retryable | lost | timed_out | parked
+    error: dict[str, Any] | None
+    attempts: int
+    handled: bool
+
+
+@dataclass(slots=True)
+class Decision:
+    """Everything one commit writes. `seen_version` is the version the run was read with.
+
+    `steps` with `seen is None` are inserted, the others are written over (status, token) as seen;
+    rows alike in everything but their id may be written by one statement. `waits` are opened.
+    `retried` are steps whose open dead letter becomes `retried`.
+    """
+
+    run: RunRow
+    seen_version: int
+    steps: list[StepRow] = field(default_factory=list)
+    waits: list[WaitRow] = field(default_factory=list)
+    waits_came: list[UUID] = field(default_factory=list)  # wait ids: open -> due
+    waits_closed: list[UUID] = field(default_factory=list)  # step ids: their open waits -> cancelled
+    waits_reopened: list[UUID] = field(default_factory=list)  # step ids: their cancelled waits -> open, with the same time
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    retried: list[UUID] = field(default_factory=list)
+    facts: list[dict[str, Any]] = field(default_factory=list)
+    rings: list[Ring] = field(default_factory=list)
+    inbox_done: list[UUID] = field(default_factory=list)
+    grace: float | None = None  # seconds after which a cancelling run is ended by force: wf_run.due_at
+    kept: StepRow | None = None
+    ended: bool = False  # the run reached its end in this commit
+    ignored: str | None = None  # nothing to write: late and repeated facts are normal life
+
+    @classmethod
+    def ignore(cls, run: RunRow, reason: str) -> Decision:
+        """Nothing to write, and why."""
+        return cls(run, run.version, ignored=reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The slice is too small: load these and ask again. Never more than the decision really looks at."""
+
+    steps: frozenset[str] = frozenset()
+    results: frozenset[str] = frozenset()
+    ids: frozenset[UUID] = frozenset()
+    open_rows: bool = False
+    stopped: bool = False

@@ -1,0 +1,166 @@
+"""Facts: what has happened to a run, in the past tense.
+
+Facts come in two shapes. The frozen classes are what `decide` is told. The history keeps what came
+of them: each row of wf_history holds the facts of one commit as a list of small dicts, made by
+`note`, and folding all of them (`core.folding`) gives the stored state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from wfcelery.definition.plan import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A dispatcher found a run of version 0 whose time has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """An attempt returned. `value` is the stored form of its result."""
+
+    step: UUID
+    token: UUID
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt raised, or its deadline passed. `error` is sanitized: type, code, message.
+
+    `retry_in`: seconds the code asked for (`RetryLater`, an adopted task's own retry). `final`: no
+    further attempt, whatever the policy says. `policy`: what the code says, where the definition is silent.
+    """
+
+    step: UUID
+    token: UUID
+    error: Mapping[str, Any]
+    end: Literal["failed", "timed_out"] = "failed"
+    retry_in: float | None = None
+    final: bool = False
+    policy: RetryPolicy | None = None
+    elapsed: float | None = None  # seconds since the first attempt began
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The worker or child that executed an attempt is gone."""
+
+    step: UUID
+    token: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A claimed call cannot begin here: its step is unknown, or the code has changed. No retry is spent."""
+
+    step: UUID
+    token: UUID
+    reason: str
+    since: str  # when it was first parked, ISO, UTC
+    pause: float  # seconds until the next try
+    dead: bool = False  # parked for longer than `park_for`
+
+
+@dataclass(frozen=True, slots=True)
+class ItemEnd:
+    """How one item of a group ended: by its value, or by its failure."""
+
+    step: UUID
+    item: int
+    value: Any = None
+    failure: Failed | Parked | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupEnded:
+    """A group of a fan-out's items was executed under one token; `unstarted` ones go back as if never claimed."""
+
+    fan_out: UUID
+    token: UUID
+    ends: tuple[ItemEnd, ...]
+    unstarted: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A step has recorded its own result without the run's lock; its row holds it."""
+
+    step: UUID
+    token: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class WaitCame:
+    """The time of a wait has come."""
+
+    step: UUID
+    wait: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """The next items of a large fan-out may be born."""
+
+    fan_out: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """Somebody wants the run to end."""
+
+    reason: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """The run's own deadline is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class GracePassed:
+    """A cancelling run has waited long enough for what was under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAsked:
+    """A dead letter's step shall be tried again, under a new episode."""
+
+    step: UUID
+    by: str | None = None
+
+
+Fact = (
+    Begun
+    | Succeeded
+    | Failed
+    | Lost
+    | Parked
+    | GroupEnded
+    | Reported
+    | WaitCame
+    | Expanded
+    | CancelAsked
+    | DeadlinePassed
+    | GracePassed
+    | RetryAsked
+)
+
+
+def note(what: str, step: str | None = None, item: int | None = None, **more: Any) -> dict[str, Any]:
+    """One fact as the history keeps it: `{"fact": what, "step": name, "item": n, ...}` without empty fields."""
+    fact: dict[str, Any] = {"fact": what}
+    if step is not None:
+        fact["step"] = step
+    if item is not None and item >= 0:
+        fact["item"] = item
+    for key, value in more.items():
+        if value is not None:
+            fact[key] = value
+    return fact

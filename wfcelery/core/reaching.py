@@ -1,0 +1,55 @@
+"""All that a node waited for has come: what it becomes."""
+
+from __future__ import annotations
+
+from wfcelery.core import fan_out, wait_machine
+from wfcelery.core.draft import Draft, digest
+from wfcelery.core.rows import StepRow
+from wfcelery.core.states import StepStatus
+from wfcelery.core.step_machine import bury, end, skip
+from wfcelery.definition.plan import Node
+from wfcelery.errors import ValueProblem
+
+
+def reach(draft: Draft, node: Node, row: StepRow | None) -> None:
+    """All that the node waited for has come: start it, or skip it by its own `when`."""
+    try:
+        if node.when is not None and not node.when.holds(draft.scope(node.when.tasks)):
+            skip(draft, node, row, "when")
+            return
+        _begin(draft, node, row or draft.new_row(node))
+    except ValueProblem as problem:
+        _stillborn(draft, node, draft.step(node.name) or draft.new_row(node), problem)
+
+
+def _begin(draft: Draft, node: Node, row: StepRow) -> None:
+    if node.fans_out:
+        fan_out.open_fan_out(draft, node, row)
+    elif node.kind == "sleep":
+        wait_machine.open_sleep(draft, node, row)
+    elif node.kind == "gate":
+        row.output = None if node.result is None else node.result.render(draft.scope(node.result.tasks))
+        draft.run.open_steps += 1
+        draft.move(row, StepStatus.SUCCEEDED)
+        draft.note("step_succeeded", row, value=digest(row.output))
+        end(draft, row, "succeeded")
+    else:
+        if node.input is not None:
+            row.input = node.input.render(draft.scope(node.input.copies), references=True)
+        row.queue, row.priority = node.queue, node.priority
+        row.delay, row.ring = None, True
+        draft.run.open_steps += 1
+        draft.move(row, StepStatus.READY)
+        draft.note("step_ready", row)
+        draft.ring_step(row, node.action)
+
+
+def _stillborn(draft: Draft, node: Node, row: StepRow, problem: ValueProblem) -> None:
+    """A template of the definition failed on this run's data: no attempt can mend that."""
+    draft.run.open_steps += 1
+    row.input = None
+    row.error = {"type": "ExpressionError", "code": None, "message": str(problem)[:500]}
+    draft.move(row, StepStatus.FAILED)
+    draft.note("step_failed", row, error=row.error)
+    bury(draft, row, "non_retryable", handled="failed" in node.handles or node.on_error == "continue")
+    end(draft, row, "failed")

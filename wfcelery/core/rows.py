@@ -1,0 +1,120 @@
+"""What the core knows of a run: its row, some of its steps, and what some of them were worth.
+
+The rows are plain mutable records. `decide` works on copies and hands back what became of them;
+`seen` is the status and token under which a row was read, and the only state it may be written over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from wfcelery.core.states import RunStatus, StepStatus
+from wfcelery.definition.plan import Plan
+
+NO_ITEM = -1
+
+
+@dataclass(slots=True)
+class RunRow:
+    """One row of wf_run, as far as decisions look at it. `input` and `variables` are decoded JSON."""
+
+    id: UUID
+    organization_id: str
+    workflow: str
+    definition: str  # signature
+    status: RunStatus
+    version: int
+    input: Mapping[str, Any]
+    variables: dict[str, Any] = field(default_factory=dict)
+    output: Any = None
+    error: dict[str, Any] | None = None
+    ending: RunStatus | None = None  # what a cancelling run shall be when nothing is under way
+    reason: str | None = None
+    open_steps: int = 0  # rows that are ready, held, running, reported or waiting (items: through their fan-out's row)
+    open_waits: int = 0  # of these: sleeps
+    queue: str | None = None
+    priority: int | None = None
+    deadline: datetime | None = None
+    created_at: datetime | None = None
+    parent_step: UUID | None = None
+    key: str | None = None
+
+
+@dataclass(slots=True)
+class StepRow:
+    """One row of wf_step. `input` and `output` are stored values (`definition.values`), decoded from JSON."""
+
+    id: UUID
+    name: str
+    item: int = NO_ITEM
+    round: int = 0
+    status: StepStatus = StepStatus.READY
+    seen: tuple[StepStatus, UUID | None] | None = None  # None: not in the database yet
+    fan_out: UUID | None = None
+    why: str | None = None  # why held, skipped (`when`, `dead`), or what a retry must know (`core.reopening`)
+    attempt: int = 0
+    failures: int = 0
+    lost: int = 0
+    token: UUID | None = None
+    claimed_by: UUID | None = None
+    child: str | None = None
+    claimed_at: datetime | None = None
+    queue: str | None = None
+    priority: int | None = None
+    delay: float | None = None  # seconds from the commit; None: now. Written as due_at
+    due_at: datetime | None = None  # only where a time, not a span, was asked for; or as read
+    ring: bool = False  # whether this commit's own ring follows (ring_at = clock + R) or none (ring_at = due)
+    timeout: float | None = None  # seconds; deadline_at = clock + timeout in the commit that claims
+    input: Any = None
+    output: Any = None
+    error: dict[str, Any] | None = None
+    blockers: int = 0  # inbound edges that have neither fired nor died; of a fan-out: items whose failure fails it
+    wants: int = 0  # of these: required and not counted by the join; of a fan-out: how many items its list has
+    fired: int = 0
+    items_left: int | None = None  # of a fan-out: items that have not ended
+    expanded: int | None = None  # of a fan-out: items that have rows; `fired` counts those let go so far
+    let_go: tuple[int, int] | None = None  # of a fan-out, written only: items a <= item < b turn from held to ready
+
+
+@dataclass(slots=True)
+class WaitRow:
+    """One row of wf_wait: kind `sleep` is all there is so far. Due after `delay` seconds, or at `due_at`."""
+
+    id: UUID
+    step: UUID
+    kind: str
+    status: str = "open"
+    seen: str | None = None
+    delay: float | None = None
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a task ended and what it was worth, as templates and references see it."""
+
+    status: str
+    result: Any = None  # stored form; of a fan-out the list of results
+    error: Mapping[str, Any] | None = None
+    failed_items: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Slice:
+    """What one decision needs. A step that is not in `steps` is unknown; one that maps to None has no row.
+
+    `open_rows` are all rows of the run that are not over, locked; loaded only where a decision closes them.
+    """
+
+    plan: Plan
+    run: RunRow
+    steps: dict[str, StepRow | None] = field(default_factory=dict)  # by name, item -1
+    results: dict[str, Ended] = field(default_factory=dict)
+    by_id: dict[UUID, StepRow | None] = field(default_factory=dict)  # rows named by a fact: items, waiting or reported steps
+    open_rows: list[StepRow] | None = None
+    stopped: list[StepRow] | None = None  # rows whose `why` matters to a retry (`core.reopening`)
+    waits: dict[UUID, WaitRow] = field(default_factory=dict)  # by step

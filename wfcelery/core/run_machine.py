@@ -1,0 +1,131 @@
+"""The life of a run: begun, going on or only waiting, brought to an end, ended. The legal ways stand in `states.RUN_TABLE`.
+
+A run that must end before its own end (a failure that nothing handles, a cancel, its deadline) is
+`cancelling` until nothing is under way: what has not begun is closed in the same commit, what is
+executing is told at the next renewal of its lease, recorded when it ends, and fenced after a grace.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wfcelery.core import fan_out
+from wfcelery.core.draft import Draft, digest
+from wfcelery.core.events import CancelAsked, DeadlinePassed, GracePassed
+from wfcelery.core.rows import NO_ITEM, StepRow
+from wfcelery.core.states import RUN_ENDED, RUN_TABLE, STEP_ENDED, RunStatus, StepStatus
+from wfcelery.core.step_machine import end
+from wfcelery.core.wait_machine import close_sleep
+from wfcelery.errors import IllegalTransition, ValueProblem
+
+GRACE = 30.0  # seconds that a cancelling run waits for what is under way
+_RUN_MOVES = {was: frozenset().union(*ways.values()) for was, ways in RUN_TABLE.items()}
+
+
+def become(draft: Draft, status: RunStatus) -> None:
+    """Change the run's status along the table."""
+    if status is draft.run.status:
+        return
+    if status not in _RUN_MOVES[draft.view.run.status] and status not in _RUN_MOVES[draft.run.status]:
+        raise IllegalTransition("run", str(draft.run.status), str(status))
+    draft.run.status = status
+
+
+def bring_to_end(draft: Draft, ending: RunStatus, error: dict[str, Any] | None, reason: str | None) -> None:
+    """Close what nobody executes; the first reason counts."""
+    run = draft.run
+    if run.ending is not None or run.status in RUN_ENDED:
+        return
+    run.ending, run.reason = ending, reason
+    if error is not None:
+        run.error = error
+    draft.note("run_ending", ending=str(ending), reason=reason, error=error)
+    if run.open_steps or any(len(node.inbound) > 1 for node in draft.plan.nodes.values()):
+        _close_open_rows(draft)
+
+
+def _close_open_rows(draft: Draft) -> None:
+    for row in draft.open_rows():
+        if row.item == NO_ITEM and row.status is not StepStatus.REPORTED and row.status is not StepStatus.RUNNING:
+            close_one(draft, row, "stopped")
+
+
+def close_one(draft: Draft, row: StepRow, label: str) -> None:
+    """Close one step that is not over; an attempt under way is fenced at once. `label` as of `fan_out.close_items`."""
+    if row.status in STEP_ENDED or row.status is StepStatus.REPORTED:
+        return
+    if row.status is StepStatus.WAITING and draft.plan.nodes[row.name].fans_out:
+        fan_out.close_items(draft, row, label)  # a failing one too: a retry may have made some of its items ready
+        return
+    if row.status is StepStatus.WAITING:
+        close_sleep(draft, row)
+    if row.status is StepStatus.BLOCKED:
+        draft.run.open_steps += 1  # a blocked row is not open, and `end` takes one off
+    why = f"{label}:{row.status}"
+    draft.move(row, StepStatus.CANCELLED, why)
+    draft.note("step_cancelled", row, why=why)
+    end(draft, row, "cancelled")
+
+
+def on_cancel_asked(draft: Draft, fact: CancelAsked) -> None:
+    """Somebody wants the run to end."""
+    bring_to_end(draft, RunStatus.CANCELLED, None, fact.reason)
+
+
+def on_deadline_passed(draft: Draft, _: DeadlinePassed) -> None:
+    """The run's own deadline is over."""
+    error = {"type": "DeadlinePassed", "code": "deadline", "message": "the run's deadline has passed"}
+    bring_to_end(draft, RunStatus.TIMED_OUT, error, "deadline")
+
+
+def on_grace_passed(draft: Draft, _: GracePassed) -> None:
+    """What is still under way is fenced: its token stays on a row that is over."""
+    if draft.run.status is not RunStatus.CANCELLING:
+        return
+    for row in draft.open_rows():
+        if row.status is StepStatus.RUNNING:
+            draft.move(row, StepStatus.CANCELLED, "stopped:running")
+            draft.note("step_cancelled", row, attempt=row.attempt, why="grace")
+            if row.item != NO_ITEM:
+                fan_out.item_closed(draft, row)
+            else:
+                end(draft, row, "cancelled")
+
+
+def settle(draft: Draft) -> None:
+    """After everything that led on has led on: is the run over, waiting, or going on?"""
+    run = draft.run
+    if run.status in RUN_ENDED:
+        return
+    if run.ending is not None:
+        if run.open_steps == 0:
+            _finish(draft, run.ending)
+        elif run.status is not RunStatus.CANCELLING:
+            become(draft, RunStatus.CANCELLING)
+            draft.decision.grace = GRACE
+    elif run.open_steps == 0:
+        _succeed(draft)
+    else:
+        become(draft, RunStatus.WAITING if run.open_waits == run.open_steps else RunStatus.RUNNING)
+
+
+def _succeed(draft: Draft) -> None:
+    plan = draft.plan
+    if draft.run.error is not None:  # a retried run whose other failures nobody has retried
+        bring_to_end(draft, RunStatus.FAILED, None, f"step {draft.run.error.get('step')} failed")
+        _finish(draft, RunStatus.FAILED)
+        return
+    if plan.output is not None:
+        try:
+            draft.run.output = plan.output.render(draft.scope(plan.output.tasks))
+        except ValueProblem as problem:
+            draft.run.error = {"type": "ExpressionError", "code": None, "message": str(problem)[:500], "step": "output"}
+            _finish(draft, RunStatus.FAILED)
+            return
+    _finish(draft, RunStatus.SUCCEEDED)
+
+
+def _finish(draft: Draft, status: RunStatus) -> None:
+    become(draft, status)
+    draft.decision.ended = True
+    draft.note(f"run_{status}", value=digest(draft.run.output) if status is RunStatus.SUCCEEDED else None, error=draft.run.error)

@@ -1,0 +1,142 @@
+"""Every status a run, a step and a wait can have, and every way from one to the next.
+
+The three tables below are the only place that says what may follow what. `core.decide` moves a
+row only along them, the store's CHECKs repeat the words, and `docs/reference/states.md` is
+generated from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class RunStatus(StrEnum):
+    """Where a run stands. `cancelling` is every run that is being brought to an end before its own."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+
+
+class StepStatus(StrEnum):
+    """Where a step, or one item of a fan-out, stands."""
+
+    BLOCKED = "blocked"
+    READY = "ready"
+    HELD = "held"
+    RUNNING = "running"
+    REPORTED = "reported"
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+
+
+class WaitStatus(StrEnum):
+    """A wait is open until exactly one thing ends it."""
+
+    OPEN = "open"
+    DUE = "due"
+    CANCELLED = "cancelled"
+
+
+RUN_ENDED = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT})
+STEP_ENDED = frozenset({StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED, StepStatus.TIMED_OUT})
+STEP_OPEN = frozenset({StepStatus.READY, StepStatus.HELD, StepStatus.RUNNING, StepStatus.REPORTED, StepStatus.WAITING})
+UNDER_WAY = frozenset({StepStatus.RUNNING, StepStatus.REPORTED})
+
+# status -> {the word of the history for it: the status after it}. None stands for "no row yet".
+_REOPENED = frozenset({RunStatus.RUNNING, RunStatus.WAITING, RunStatus.SUCCEEDED})
+
+RUN_TABLE: Mapping[RunStatus | None, Mapping[str, frozenset[RunStatus]]] = {
+    None: {"start": frozenset({RunStatus.PENDING})},
+    RunStatus.PENDING: {
+        "begun": frozenset({RunStatus.RUNNING, RunStatus.WAITING, RunStatus.SUCCEEDED, RunStatus.FAILED}),
+        "cancel": frozenset({RunStatus.CANCELLED}),
+        "deadline": frozenset({RunStatus.TIMED_OUT}),
+    },
+    RunStatus.RUNNING: {
+        "only waits are open": frozenset({RunStatus.WAITING}),
+        "cancel": frozenset({RunStatus.CANCELLING, RunStatus.CANCELLED}),
+        "failure that nothing handles": frozenset({RunStatus.CANCELLING, RunStatus.FAILED}),
+        "deadline": frozenset({RunStatus.CANCELLING, RunStatus.TIMED_OUT}),
+        "nothing is open": frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED}),
+    },
+    RunStatus.WAITING: {
+        "a wait ended": frozenset({RunStatus.RUNNING, RunStatus.SUCCEEDED, RunStatus.FAILED}),
+        "cancel": frozenset({RunStatus.CANCELLED}),
+        "deadline": frozenset({RunStatus.TIMED_OUT}),
+        "failure that nothing handles": frozenset({RunStatus.FAILED}),
+    },
+    RunStatus.CANCELLING: {
+        "nothing is under way": frozenset({RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT}),
+    },
+    RunStatus.SUCCEEDED: {},
+    RunStatus.FAILED: {"retry": _REOPENED},
+    RunStatus.CANCELLED: {},
+    RunStatus.TIMED_OUT: {"retry": _REOPENED | {RunStatus.FAILED}},
+}
+
+_BORN = frozenset({StepStatus.READY, StepStatus.HELD, StepStatus.WAITING})
+
+STEP_TABLE: Mapping[StepStatus | None, Mapping[str, frozenset[StepStatus]]] = {
+    None: {
+        "reached": _BORN | {StepStatus.RUNNING, StepStatus.SUCCEEDED, StepStatus.FAILED},
+        "first of several ways": frozenset({StepStatus.BLOCKED}),
+        "dead or its when is false": frozenset({StepStatus.SKIPPED}),
+        "closed in the commit that reached it": frozenset({StepStatus.CANCELLED}),
+    },
+    StepStatus.BLOCKED: {
+        "another way came": frozenset({StepStatus.BLOCKED}),
+        "reached": _BORN - {StepStatus.HELD} | {StepStatus.RUNNING, StepStatus.SUCCEEDED, StepStatus.FAILED},
+        "dead or its when is false": frozenset({StepStatus.SKIPPED}),
+        "closed": frozenset({StepStatus.CANCELLED}),
+    },
+    StepStatus.READY: {
+        "claimed": frozenset({StepStatus.RUNNING}),
+        "closed": frozenset({StepStatus.CANCELLED}),
+    },
+    StepStatus.HELD: {
+        "released": frozenset({StepStatus.READY}),
+        "closed": frozenset({StepStatus.CANCELLED}),
+    },
+    StepStatus.RUNNING: {
+        "result": frozenset({StepStatus.SUCCEEDED}),
+        "reported": frozenset({StepStatus.REPORTED}),
+        "again": frozenset({StepStatus.READY, StepStatus.CANCELLED}),
+        "failure": frozenset({StepStatus.FAILED}),
+        "timeout": frozenset({StepStatus.TIMED_OUT}),
+        "closed": frozenset({StepStatus.CANCELLED}),
+    },
+    StepStatus.REPORTED: {"advanced": frozenset({StepStatus.SUCCEEDED})},
+    StepStatus.WAITING: {
+        "its time came": frozenset({StepStatus.SUCCEEDED}),
+        "all items ended": frozenset({StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.TIMED_OUT}),
+        "closed": frozenset({StepStatus.CANCELLED}),
+    },
+    StepStatus.SUCCEEDED: {},
+    StepStatus.FAILED: {"retry": _BORN - {StepStatus.HELD} | {StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.CANCELLED}},
+    StepStatus.SKIPPED: {},
+    StepStatus.CANCELLED: {
+        "reopened by a retry": _BORN | {StepStatus.BLOCKED, StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.SKIPPED}
+    },
+    StepStatus.TIMED_OUT: {"retry": frozenset({StepStatus.READY, StepStatus.WAITING, StepStatus.CANCELLED})},
+}
+
+WAIT_TABLE: Mapping[WaitStatus | None, Mapping[str, frozenset[WaitStatus]]] = {
+    None: {"opened": frozenset({WaitStatus.OPEN})},
+    WaitStatus.OPEN: {
+        "its time came": frozenset({WaitStatus.DUE}),
+        "closed": frozenset({WaitStatus.CANCELLED}),
+    },
+    WaitStatus.DUE: {},
+    WaitStatus.CANCELLED: {"reopened by a retry": frozenset({WaitStatus.OPEN})},
+}

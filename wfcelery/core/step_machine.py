@@ -1,0 +1,71 @@
+"""The life of a step. The legal ways stand in `states.STEP_TABLE`.
+
+Each function takes a draft and changes one step's row in it. What an end means for the nodes behind
+it is the business of `decide`; what it means for the run is the business of `run_machine`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from wfcelery.core.decision import DeadLetter
+from wfcelery.core.draft import Draft
+from wfcelery.core.rows import NO_ITEM, Ended, StepRow
+from wfcelery.core.states import StepStatus
+from wfcelery.definition.plan import Node
+
+
+def skip(draft: Draft, node: Node, row: StepRow | None, why: str) -> None:
+    """The node will not run: its own `when` was false, or no way to it is left (`dead`)."""
+    row = row or draft.new_row(node)
+    draft.run.open_steps += 1
+    draft.move(row, StepStatus.SKIPPED, why)
+    draft.note("step_skipped", row, why=why)
+    end(draft, row, "skipped" if why == "when" else "dead")
+
+
+def end(draft: Draft, row: StepRow, how: str) -> None:
+    """A step is over: count it, keep what it was worth for templates, and let it lead on later."""
+    node = draft.plan.nodes[row.name]
+    draft.run.open_steps -= 1
+    row.delay, row.ring = None, False
+    if draft.decision.rings:
+        draft.unring(row.id)
+    if not (node.fans_out and row.status is StepStatus.SUCCEEDED):
+        status = "skipped" if how == "dead" else how
+        draft.results[row.name] = Ended(status, row.output, row.error)
+    draft.ended.append((node, how))
+
+
+def is_current(row: StepRow | None, token: UUID, status: StepStatus = StepStatus.RUNNING) -> bool:
+    """Whether this attempt is still the step's own; a late one changes nothing."""
+    return row is not None and row.status is status and row.token == token
+
+
+def hand_back(draft: Draft, row: StepRow) -> None:
+    """A kept step that has not begun: no attempt is counted."""
+    row.token = row.claimed_by = row.child = None
+    row.attempt -= 1
+    row.delay, row.ring = None, True
+    draft.move(row, StepStatus.READY)
+    draft.note("step_handed_back", row)
+    draft.ring_step(row, draft.plan.nodes[row.name].action)
+
+
+def bury(draft: Draft, row: StepRow, reason: str, handled: bool) -> None:
+    """A dead letter, in the commit that fails the step. A failure that nothing handles is marked on the step itself."""
+    if not handled and row.item == NO_ITEM:
+        row.why = "unhandled"
+    letter = DeadLetter(row.id, row.name, row.item, reason, row.error, row.attempt, handled)
+    draft.decision.dead_letters.append(replace(letter, error=None if row.error is None else dict(row.error)))
+
+
+def whence(row: StepRow) -> dict[str, Any]:
+    """Who executed the attempt and since when, for the history."""
+    return {
+        "worker": None if row.claimed_by is None else str(row.claimed_by),
+        "child": row.child,
+        "started": None if row.claimed_at is None else row.claimed_at.isoformat(),
+    }

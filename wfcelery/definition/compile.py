@@ -1,0 +1,171 @@
+"""From a definition to the plan that `core.decide` reads. Assumes what `problems` checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wfcelery.definition.document import Definition, RetrySpec, Task
+from wfcelery.definition.edges import Way, conditional_blocks, counted, fork, on_error_of, ways_of
+from wfcelery.definition.expressions import Expression, Template
+from wfcelery.definition.model import signature as signature_of
+from wfcelery.definition.ordering import node_names, topological
+from wfcelery.definition.plan import NOTHING, Edge, Node, Plan, RetryPolicy
+from wfcelery.errors import DefinitionProblems
+
+_HANDLED = frozenset({"failed", "timed_out", "cancelled"})
+
+
+def compile_plan(definition: Definition, signature: str | None = None) -> Plan:
+    """The plan of a definition. Raises `ExpressionError` or `DefinitionProblems` where `problems` would have told more."""
+    ways = ways_of(definition)
+    compiler = _Compiler(definition, ways)
+    nodes = compiler.nodes()
+    output = None if definition.output is None else Template.parse(definition.output)
+    return Plan(
+        name=definition.name,
+        version=definition.version,
+        signature=signature if signature is not None else signature_of(definition),
+        nodes=nodes,
+        entries=tuple(name for name, node in nodes.items() if not node.inbound),
+        vars={name: Template.parse(value) for name, value in definition.vars.items()},
+        output=output,
+        output_reads=output.tasks if output is not None else NOTHING,
+        timeout=definition.timeout,
+        defaults={name: parameter.default for name, parameter in definition.parameters.items() if not parameter.required},
+    )
+
+
+class _Compiler:
+    def __init__(self, definition: Definition, ways: list[Way]) -> None:
+        self.definition = definition
+        self.ways = ways
+        self.tasks = {task.name: (task, block) for task, block in definition.every_task()}
+        self.on_error = on_error_of(definition)
+        self.conditional = conditional_blocks(definition)
+        self.inbound: dict[str, list[Way]] = {}
+        self.outbound: dict[str, list[Way]] = {}
+        for way in ways:
+            self.inbound.setdefault(way.target, []).append(way)
+            self.outbound.setdefault(way.source, []).append(way)
+        self.edges: dict[tuple[str, str], Edge] = {}
+
+    def nodes(self) -> dict[str, Node]:
+        for target, ways in self.inbound.items():
+            counts = counted(ways)
+            for way in ways:
+                self.edges[(way.source, target)] = Edge(
+                    way.source, target, way.required, way.transition, way.branches, counted=way.source in counts
+                )
+        names = node_names(self.definition)
+        order = topological(names, self.ways)
+        if len(order) < len(names):
+            raise DefinitionProblems(self.definition.name, ["its tasks come after each other in a circle"])
+        return {name: self.node(name) for name in order}
+
+    def node(self, name: str) -> Node:
+        if name.endswith(":fork"):
+            return self.fork(name)
+        task, block = self.tasks[name]
+        common = self.common(name, task)
+        when = _both(task.when, self.inside(block)) if task.type != "parallel" else _both(self.inside(task))
+        if task.type == "parallel":
+            return self.gate(task, when, common)
+        publish = {key: Template.parse(value) for key, value in task.publish.items()}
+        decision = tuple(None if branch.default or branch.when is None else Expression.parse(branch.when) for branch in task.decision)
+        with_items = None if task.with_items is None else Template.parse(task.with_items)
+        arguments = Template.parse(task.arguments) if task.arguments else None
+        duration = None if task.duration is None else Template.parse(task.duration)
+        until = None if task.until is None else Template.parse(task.until)
+        return Node(
+            name=name,
+            kind="sleep" if task.type == "sleep" else "action",
+            action=task.action or "",
+            when=when,
+            with_items=with_items,
+            concurrency=task.concurrency,
+            input=arguments,
+            publish=publish,
+            decision=decision,
+            duration=duration,
+            until=until,
+            on_error="continue" if self.on_error[name] == "continue" else "stop",
+            retry=None if task.retry is None else policy_of(task.retry),
+            timeout=task.timeout,
+            soft_timeout=task.soft_timeout,
+            queue=task.queue,
+            priority=task.priority,
+            commit=task.commit,
+            reads=_reads(when, with_items, arguments, duration, until, *publish.values(), *decision),
+            **common,
+        )
+
+    def inside(self, block: Task | None) -> str | None:
+        """The `when` of a block's tasks: that nothing skipped its fork."""
+        if block is None or block.name not in self.conditional:
+            return None
+        return f"task['{fork(block.name)}'].status == 'succeeded'"
+
+    def common(self, name: str, task: Task) -> dict[str, Any]:
+        inbound, outbound = self.inbound.get(name, ()), self.outbound.get(name, ())
+        handled: set[str] = set()
+        for way in outbound:
+            handled |= way.transition | (way.after if way.explicit and way.after is not None else NOTHING)
+        entry_of_block = task.type == "parallel" and name.endswith(":fork")
+        return {
+            "inbound": tuple(self.edges[(way.source, way.target)] for way in inbound),
+            "outbound": tuple(self.edges[(way.source, way.target)] for way in outbound),
+            "join": task.join if isinstance(task.join, int) and not entry_of_block else None,
+            "cancel_rest": task.cancel_rest and not entry_of_block,
+            "handles": frozenset(handled & _HANDLED),
+        }
+
+    def fork(self, name: str) -> Node:
+        task, block = self.tasks[name.removesuffix(":fork")]
+        when = _both(task.when, self.inside(block))
+        return Node(name=name, kind="gate", when=when, reads=_reads(when), **self.common(name, task))
+
+    def gate(self, task: Task, when: Expression | None, common: Mapping[str, Any]) -> Node:
+        fields = {child.name: "results" if child.with_items is not None else "result" for child in task.tasks}
+        result = Template.parse({child: f"{{{{ task.{child}.{field} }}}}" for child, field in fields.items()})
+        publish = {key: Template.parse(value) for key, value in task.publish.items()}
+        decision = tuple(None if branch.default or branch.when is None else Expression.parse(branch.when) for branch in task.decision)
+        return Node(
+            name=task.name,
+            kind="gate",
+            when=when,
+            publish=publish,
+            decision=decision,
+            result=result,
+            reads=_reads(when, result, *publish.values(), *decision),
+            **common,
+        )
+
+
+def _both(*conditions: str | None) -> Expression | None:
+    said = [condition for condition in conditions if condition is not None]
+    if not said:
+        return None
+    return Expression.parse(said[0] if len(said) == 1 else " and ".join(f"({condition})" for condition in said))
+
+
+def _reads(*parts: Expression | Template | None) -> frozenset[str]:
+    found: frozenset[str] = NOTHING
+    for part in parts:
+        if part is not None and part.tasks:
+            found |= part.tasks
+    return found
+
+
+def policy_of(spec: RetrySpec) -> RetryPolicy:
+    """A definition's retry as the engine reads it."""
+    return RetryPolicy(
+        count=spec.count,
+        delay=spec.delay,
+        backoff=spec.backoff,
+        max_delay=spec.max_delay,
+        jitter=spec.jitter,
+        on_error=None if spec.on_error is None else Expression.parse(spec.on_error),
+        non_retryable=spec.non_retryable,
+        total=spec.total,
+    )

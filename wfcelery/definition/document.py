@@ -1,0 +1,263 @@
+"""The document that Python and YAML both become.
+
+A definition says what the workflow says; what is not said here is what the code says. Values are in
+stored form, spans are seconds, names are in lists, whichever way they were written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from wfcelery.definition.expressions import bare
+from wfcelery.definition.values import MARK, encode, mark_of, seconds
+from wfcelery.errors import CannotCarry
+
+ENDS = ("succeeded", "failed", "timed_out", "cancelled", "skipped")
+COMPLETED = frozenset({"succeeded", "failed", "timed_out", "skipped"})
+FAILED_ENDS = frozenset({"failed", "timed_out"})
+TRANSITIONS = {
+    "on_success": frozenset({"succeeded"}),
+    "on_failure": frozenset({"failed"}),
+    "on_timeout": frozenset({"timed_out"}),
+    "on_cancel": frozenset({"cancelled"}),
+    "on_complete": COMPLETED,
+}
+POSITIONAL = "*"
+_CARRIED = frozenset({"datetime", "date", "time", "decimal", "uuid", "bytes", "literal"})
+
+
+# ---- what a field may be written as ----------------------------------------------------------------------------------
+
+
+def _span(value: Any) -> Any:
+    return None if value is None else seconds(value)
+
+
+def _names(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _stored(value: Any) -> Any:
+    """The stored form of what an author wrote; what is stored already stays as it is."""
+    if isinstance(value, dict):
+        mark = mark_of(value)
+        if mark is not None and mark[0] in _CARRIED:
+            return value
+        plain = {key if isinstance(key, str) else str(key): _stored(item) for key, item in value.items()}
+        return {MARK: ["literal", plain]} if MARK in plain else plain
+    if isinstance(value, (list, tuple)):
+        return [_stored(item) for item in value]
+    try:
+        return encode(value)
+    except CannotCarry as error:
+        raise ValueError(str(error)) from error
+
+
+def _condition(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return bare(value) if isinstance(value, str) else value
+
+
+def _after(value: Any) -> Any:
+    """`a`, `[a, b]`, `[{a: failed}]`, `[{task: a, ends: [failed]}]`: a list of the last form."""
+    if isinstance(value, dict) and "ends" in value:
+        return (value,)
+    if isinstance(value, (str, dict)):
+        value = [value]
+    if not isinstance(value, (list, tuple)):
+        return value
+    found: list[Any] = []
+    for item in value:
+        if isinstance(item, str):
+            found.append({"task": item})
+        elif isinstance(item, dict) and "ends" not in item and item.keys() != {"task"}:
+            found.extend({"task": name, "ends": ends} for name, ends in item.items())
+        else:
+            found.append(item)
+    return tuple(found)
+
+
+def _ends(value: Any) -> Any:
+    names = _names(value)
+    if isinstance(names, tuple) and "completed" in names:
+        names = (*(name for name in names if name != "completed"), *COMPLETED)
+    return tuple(sorted(set(names))) if isinstance(names, tuple) and all(isinstance(name, str) for name in names) else names
+
+
+def _published(value: Any) -> Any:
+    if isinstance(value, (list, tuple)) and all(isinstance(item, dict) for item in value):
+        value = {key: item for each in value for key, item in each.items()}
+    return _stored(value) if isinstance(value, dict) else value
+
+
+def _branches(value: Any) -> Any:
+    if not isinstance(value, (list, tuple)):
+        return value
+    # `- default: b` says `- {default: true, next: b}`
+    return tuple(
+        {**item, "default": True, "next": item["default"]}
+        if isinstance(item, dict) and isinstance(item.get("default"), (str, list))
+        else item
+        for item in value
+    )
+
+
+def _label(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Span = Annotated[float, BeforeValidator(_span)]
+MaybeSpan = Annotated[float | None, BeforeValidator(_span)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Stored = Annotated[Any, BeforeValidator(_stored)]
+Condition = Annotated[str, BeforeValidator(_condition)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+# ---- the parts -------------------------------------------------------------------------------------------------------
+
+
+class RetrySpec(_Strict):
+    """When a failed task runs again. Attempts are `count` + 1."""
+
+    count: Annotated[int, Field(ge=0, le=10_000)] = 3
+    delay: Span = 1.0
+    backoff: Literal["constant", "linear", "exponential"] = "exponential"
+    max_delay: MaybeSpan = 60.0
+    jitter: bool = True
+    on_error: Condition | None = None
+    non_retryable: Names = ()
+    total: MaybeSpan = None
+
+
+class After(_Strict):
+    """A task that has to end before this one, and how; without `ends`: succeeded, or skipped by its own `when`."""
+
+    task: str
+    ends: Annotated[tuple[Literal["succeeded", "failed", "timed_out", "cancelled", "skipped"], ...], BeforeValidator(_ends)] | None = None
+
+
+class Branch(_Strict):
+    """One way out of a decision: the first whose condition holds is taken, else the default."""
+
+    when: Condition | None = None
+    default: bool = False
+    next: Names = ()
+    label: str | None = None
+
+
+class Parameter(BaseModel):
+    """One parameter of a workflow: whether it has to be given, its default, and its JSON schema."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    required: bool = False
+    default: Stored = None
+    type: str | Annotated[tuple[str, ...], BeforeValidator(_names)] | None = None
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """What a value has to be like."""
+        schema = dict(self.model_extra or {})
+        if self.type is not None:
+            schema["type"] = list(self.type) if isinstance(self.type, tuple) else self.type
+        return schema
+
+
+class Task(_Strict):
+    """One task of the graph. Edges are written at either of its ends."""
+
+    name: str
+    label: str | None = None
+    description: str | None = None
+    type: Literal["action", "sleep", "parallel"] = "action"
+    action: str | None = None
+    input: Annotated[dict[str, Any], BeforeValidator(_stored)] = Field(default_factory=dict)
+    args: Annotated[list[Any] | None, BeforeValidator(lambda value: None if value is None else _stored(value))] = None
+    when: Condition | None = None
+    with_items: Stored = None
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+    on_error: Literal["stop", "continue"] | None = None
+    retry: RetrySpec | None = None
+    timeout: MaybeSpan = None
+    soft_timeout: MaybeSpan = None
+    queue: Annotated[str, Field(min_length=1)] | None = None
+    priority: Annotated[int, Field(ge=0, le=255)] | None = None
+    commit: Literal["group", "each"] = "group"
+    after: Annotated[tuple[After, ...], BeforeValidator(_after)] = ()
+    needs: Names = ()
+    join: Annotated[int, Field(ge=1)] | Literal["all"] | None = None
+    cancel_rest: bool = False
+    on_success: Names = ()
+    on_failure: Names = ()
+    on_timeout: Names = ()
+    on_cancel: Names = ()
+    on_complete: Names = ()
+    decision: Annotated[tuple[Branch, ...], BeforeValidator(_branches)] = ()
+    publish: Annotated[dict[str, Any], BeforeValidator(_published)] = Field(default_factory=dict)
+    duration: Stored = None
+    until: Stored = None
+    tasks: Annotated[tuple[Task, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, document: Any) -> Any:
+        return _with_name(document)
+
+    @property
+    def transitions(self) -> Iterator[tuple[str, frozenset[str], str]]:
+        """(key, ends, target) of every `on_...`."""
+        for key, ends in TRANSITIONS.items():
+            for target in getattr(self, key):
+                yield key, ends, target
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The input, positional arguments under "*"."""
+        return self.input if self.args is None else {**self.input, POSITIONAL: self.args}
+
+
+class Definition(_Strict):
+    """A workflow, as it is stored."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    version: Annotated[str, Field(min_length=1, max_length=100), BeforeValidator(_label)] = "1"
+    label: str | None = None
+    description: str | None = None
+    parameters: Annotated[dict[str, Parameter], BeforeValidator(lambda value: {} if value is None else value)] = Field(default_factory=dict)
+    vars: Annotated[dict[str, Any], BeforeValidator(_published)] = Field(default_factory=dict)
+    tasks: Annotated[tuple[Task, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)] = ()
+    output: Stored = None
+    timeout: MaybeSpan = None
+    on_error: Literal["stop", "continue"] = "stop"
+    tags: Names = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, document: Any) -> Any:
+        return _with_name(document)
+
+    def every_task(self) -> Iterator[tuple[Task, Task | None]]:
+        """All tasks, those inside parallel blocks too, each with the block it stands in."""
+        waiting: list[tuple[Task, Task | None]] = [(task, None) for task in reversed(self.tasks)]
+        while waiting:
+            task, block = waiting.pop()
+            yield task, block
+            waiting.extend((inner, task) for inner in reversed(task.tasks))
+
+
+def _with_name(document: Any) -> Any:
+    # `ref` is the name; a `name` beside it is for people
+    if isinstance(document, dict) and "ref" in document:
+        rest = {key: value for key, value in document.items() if key != "ref"}
+        if "name" in rest:
+            rest.setdefault("label", rest["name"])
+        return {**rest, "name": document["ref"]}
+    return document

@@ -1,0 +1,112 @@
+"""A definition, compiled once per process: the nodes of its graph and the edges between them.
+
+`core.decide` reads nothing else about a workflow. A plan is immutable and holds compiled
+expressions; it is found by the signature of its definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from wfcelery.definition.expressions import Expression, Template
+
+# How a node can end, as edges see it. `skipped`: its own `when` was false. `dead`: no way to it was left.
+End = Literal["succeeded", "failed", "timed_out", "cancelled", "skipped", "dead"]
+
+NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a failed attempt runs again. Spans are seconds; attempts are `count` + 1."""
+
+    count: int = 3
+    delay: float = 1.0
+    backoff: Literal["constant", "linear", "exponential"] = "exponential"
+    max_delay: float | None = 60.0
+    jitter: bool = True
+    on_error: Expression | None = None
+    non_retryable: tuple[str, ...] = ()
+    total: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Everything one node says about one that comes after it; at most one edge joins two nodes.
+
+    `required` are the ends that `after` and `needs` accept (None: a pure transition). `transition`
+    are the ends by which `on_...` leads here, `branches` the numbers of the decision branches that do.
+    """
+
+    source: str
+    target: str
+    required: frozenset[str] | None = None
+    transition: frozenset[str] = NOTHING
+    branches: frozenset[int] = frozenset()
+    counted: bool = False  # what `join` counts: transitions, or, where there are none, every `after`
+
+    def fires(self, end: str, branch: int | None) -> bool:
+        """Whether this end of the source leads on; otherwise the edge is dead."""
+        if self.required is not None and end not in self.required:
+            return False
+        if self.transition or self.branches:
+            return end in self.transition or (end == "succeeded" and branch in self.branches)
+        return self.required is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One task of the graph.
+
+    `gate` is a node that is over as soon as it is reached: the fork and the join of a parallel block.
+    `handles` are the ends that some transition (or `after` with that end) takes care of.
+    `reads` are the tasks whose end the node's when, items, input, publish or decision look at.
+    """
+
+    name: str
+    kind: Literal["action", "sleep", "gate"]
+    action: str = ""
+    inbound: tuple[Edge, ...] = ()
+    outbound: tuple[Edge, ...] = ()
+    join: int | None = None
+    cancel_rest: bool = False
+    when: Expression | None = None
+    with_items: Template | None = None
+    concurrency: int | None = None
+    input: Template | None = None
+    publish: Mapping[str, Template] = field(default_factory=dict)
+    decision: tuple[Expression | None, ...] = ()  # branch number -> its condition; None: the default branch
+    duration: Template | None = None  # sleep: a span
+    until: Template | None = None  # sleep: a time
+    on_error: Literal["stop", "continue"] = "stop"
+    handles: frozenset[str] = NOTHING
+    retry: RetryPolicy | None = None  # None: what the code says
+    timeout: float | None = None
+    soft_timeout: float | None = None
+    queue: str | None = None
+    priority: int | None = None
+    commit: Literal["group", "each"] = "group"
+    reads: frozenset[str] = NOTHING
+    result: Template | None = None  # gate: what its result is
+
+    @property
+    def fans_out(self) -> bool:
+        return self.with_items is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The compiled graph of one definition. `nodes` are in topological order."""
+
+    name: str
+    version: str
+    signature: str
+    nodes: Mapping[str, Node]
+    entries: tuple[str, ...]
+    vars: Mapping[str, Template] = field(default_factory=dict)
+    output: Template | None = None
+    output_reads: frozenset[str] = NOTHING
+    timeout: float | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # default values of parameters

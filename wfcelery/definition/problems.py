@@ -1,0 +1,63 @@
+"""Everything wrong with a definition, at once, each with its place and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from wfcelery.definition.document import Definition
+from wfcelery.definition.findings import Findings, Lines, Problem
+from wfcelery.definition.graph_checks import check_graph
+from wfcelery.definition.shape_checks import check_shape
+from wfcelery.definition.template_checks import check_templates
+from wfcelery.definition.validation import as_document, translated, without
+
+__all__ = ["Problem", "problems", "read"]
+
+MOST_TASKS = 20_000
+_ROUNDS = 5  # a part that was left out may have hidden another
+
+
+def problems(definition: Definition, where: Lines | None = None, file: str | None = None) -> list[Problem]:
+    """All problems of a definition; `where` has the line of each path of its document. Warnings are among them."""
+    return _checked(definition, Findings(definition, where or {}, file))
+
+
+def read(document: Any, where: Lines | None = None, file: str | None = None) -> tuple[Definition | None, list[Problem]]:
+    """A definition out of plain data, and all its problems. What pydantic refuses is left out to see what else is wrong."""
+    lines = where or {}
+    found: list[Problem] = []
+    document = as_document(document)
+    rest = document
+    left_out: set[str] = set()
+    for _ in range(_ROUNDS):
+        try:
+            definition = Definition.model_validate(rest)
+        except ValidationError as error:
+            found.extend(translated(error, rest, lines, file))
+            rest, lines, names = without(rest, lines, error)
+            left_out |= names
+            if rest is None:
+                return None, _in_order(found)
+        else:
+            findings = Findings(definition, lines, file, left_out=frozenset(left_out))
+            found.extend(_checked(definition, findings))
+            return (definition if rest is document else None), _in_order(found)
+    return None, _in_order(found)
+
+
+def _checked(definition: Definition, findings: Findings) -> list[Problem]:
+    tasks = list(definition.every_task())
+    if len(tasks) > MOST_TASKS:
+        findings.add(("tasks",), f"there are {len(tasks)} tasks, more than {MOST_TASKS}")
+        return findings.problems
+    check_shape(definition, findings)
+    check_templates(definition, findings)
+    check_graph(definition, findings)
+    return _in_order(findings.problems)
+
+
+def _in_order(found: Iterable[Problem]) -> list[Problem]:
+    return sorted(dict.fromkeys(found), key=lambda problem: (problem.line is None, problem.line or 0, problem.path))

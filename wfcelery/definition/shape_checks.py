@@ -1,0 +1,172 @@
+"""What is wrong with tasks one by one: names, types, spans, what a type does not take, names of other tasks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any
+
+from wfcelery.definition.document import TRANSITIONS, Definition, Parameter, Task
+from wfcelery.definition.findings import Findings, Path, did_you_mean
+from wfcelery.definition.values import mark_of, seconds
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
+_OF_ACTIONS = ("action", "input", "args", "with_items", "concurrency", "retry", "timeout", "soft_timeout", "queue", "priority", "commit")
+_OF_SLEEPS = ("duration", "until")
+_FOREIGN = {
+    "action": (*_OF_SLEEPS, "tasks"),
+    "sleep": (*_OF_ACTIONS, "tasks"),
+    "parallel": (*_OF_ACTIONS, *_OF_SLEEPS, "on_failure", "on_timeout", "on_cancel"),
+}
+
+
+def check_shape(definition: Definition, findings: Findings) -> None:
+    """All of it."""
+    if not definition.tasks and not findings.left_out:
+        findings.add(("tasks",), "a workflow has at least one task")
+    for name, parameter in definition.parameters.items():
+        _check_parameter(name, parameter, findings)
+    for name in definition.vars:
+        if not _IDENTIFIER.fullmatch(name):
+            findings.add(("vars", name), _not_a_name("variable", name))
+    seen: set[str] = set()
+    for task, _ in definition.every_task():
+        _check_name(task, seen, findings)
+        _check_type(task, findings)
+        _check_numbers(task, findings)
+        _check_decision(task, findings)
+        for path, name in names_in(task):
+            if name not in findings.tasks:
+                findings.unknown_task(task, path, name)
+            elif name == task.name:
+                findings.of_task(task, path, "a task cannot come after itself")
+
+
+def names_in(task: Task) -> Iterator[tuple[Path, str]]:
+    """Every task that a task's edges name, with where."""
+    for number, after in enumerate(task.after):
+        yield ("after", number), after.task
+    for number, name in enumerate(task.needs):
+        yield ("needs", number), name
+    for key in TRANSITIONS:
+        for number, name in enumerate(getattr(task, key)):
+            yield (key, number), name
+    for number, branch in enumerate(task.decision):
+        for name in branch.next:
+            yield ("decision", number, "next"), name
+
+
+def _not_a_name(what: str, name: str) -> str:
+    return f"{name!r} is no name for a {what}: letters, digits and underscores, as expressions say it"
+
+
+def _check_name(task: Task, seen: set[str], findings: Findings) -> None:
+    if not _IDENTIFIER.fullmatch(task.name):
+        findings.of_task(task, ("name",), _not_a_name("task", task.name))
+    if task.name in seen:
+        findings.of_task(task, ("name",), f"another task is called {task.name} already")
+    seen.add(task.name)
+
+
+def _check_type(task: Task, findings: Findings) -> None:
+    for key in _FOREIGN[task.type]:
+        if key in task.model_fields_set and getattr(task, key) not in (None, (), {}, []):
+            findings.of_task(task, (key,), f"a task of type {task.type} takes no {key}{_instead(task, key)}")
+    if task.type == "action" and not task.action:
+        findings.of_task(task, (), "it says no action: the name of the step that it runs")
+    if task.type == "parallel" and not task.tasks:
+        findings.of_task(task, (), "a parallel block has at least one of tasks")
+    if task.type == "sleep":
+        _check_sleep(task, findings)
+
+
+def _instead(task: Task, key: str) -> str:
+    if task.type == "parallel" and key.startswith("on_"):
+        return "; its tasks do"
+    return ""
+
+
+def _check_sleep(task: Task, findings: Findings) -> None:
+    if (task.duration is None) == (task.until is None):
+        findings.of_task(task, (), "a sleep has either a duration or an until")
+    if task.duration is not None and not _templated(task.duration):
+        try:
+            seconds(task.duration)
+        except ValueError as error:
+            findings.of_task(task, ("duration",), str(error))
+    if task.until is not None and not _templated(task.until) and not _is_moment(task.until):
+        findings.of_task(task, ("until",), f"{task.until!r} is no time with a time zone, such as 2030-01-31T09:00:00Z")
+
+
+def _templated(value: Any) -> bool:
+    return isinstance(value, str) and "{{" in value
+
+
+def _is_moment(value: Any) -> bool:
+    mark = mark_of(value)
+    text = mark[1] if mark is not None and mark[0] == "datetime" else value
+    try:
+        return isinstance(text, str) and datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _check_numbers(task: Task, findings: Findings) -> None:
+    if task.concurrency is not None and task.with_items is None:
+        findings.of_task(task, ("concurrency",), "only a task with_items has a concurrency")
+    if task.with_items is not None and not isinstance(task.with_items, list) and not _templated(task.with_items):
+        findings.of_task(task, ("with_items",), f"it is a list, or an expression for one, not {task.with_items!r}")
+    if task.timeout is not None and task.timeout <= 0:
+        findings.of_task(task, ("timeout",), "no attempt ends in no time: leave it out for none")
+    if task.soft_timeout is not None and task.timeout is not None and task.soft_timeout >= task.timeout:
+        findings.of_task(task, ("soft_timeout",), "it comes before the timeout, or never")
+    if task.cancel_rest and not isinstance(task.join, int):
+        findings.of_task(task, ("cancel_rest",), "it goes with join: n, which starts a task before all ways to it have come")
+
+
+def _check_decision(task: Task, findings: Findings) -> None:
+    for number, branch in enumerate(task.decision):
+        path: Path = ("decision", number)
+        if branch.default and branch.when is not None:
+            findings.of_task(task, path, "the default branch has no when")
+        if branch.default and number < len(task.decision) - 1:
+            findings.of_task(task, path, "the default branch comes last; those after it are never taken")
+        if not branch.default and branch.when is None:
+            findings.of_task(task, path, "a branch has a when, or is the default")
+        if not branch.next:
+            findings.of_task(task, path, "a branch says which task is next")
+
+
+def _check_parameter(name: str, parameter: Parameter, findings: Findings) -> None:
+    if not _IDENTIFIER.fullmatch(name):
+        findings.add(("parameters", name), _not_a_name("parameter", name))
+    types = (parameter.type,) if isinstance(parameter.type, str) else parameter.type or ()
+    unknown = [kind for kind in types if kind not in _TYPES]
+    for kind in unknown:
+        near = [_SHORT[kind]] if kind in _SHORT else get_close_matches(kind, _TYPES, 1)
+        findings.add(("parameters", name, "type"), f"there is no type {kind!r}{did_you_mean(near)}")
+    if parameter.default is None:
+        return
+    if parameter.required:
+        findings.add(("parameters", name, "default"), "a required parameter needs no default")
+    if types and not unknown and not any(_fits(parameter.default, kind) for kind in types):
+        findings.add(("parameters", name, "default"), f"{parameter.default!r} is not of type {' or '.join(types)}")
+
+
+_SHORT = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "list": "array", "dict": "object"}
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if mark_of(value) is not None:
+        return kind in ("string", "number", "object")
+    if isinstance(value, bool):
+        return kind == "boolean"
+    if isinstance(value, int):
+        return kind in ("integer", "number")
+    if isinstance(value, float):
+        return kind == "number" or (kind == "integer" and value.is_integer())
+    kinds: dict[type, str] = {str: "string", list: "array", dict: "object"}
+    return kind == kinds.get(type(value), "null")

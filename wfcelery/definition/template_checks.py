@@ -1,0 +1,132 @@
+"""What is wrong with expressions: how they are written, and the names they look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from wfcelery.definition.document import Definition, Task
+from wfcelery.definition.expressions import Expression, Template
+from wfcelery.definition.findings import Findings, Path, did_you_mean
+from wfcelery.definition.parameter_paths import unknown_field
+from wfcelery.definition.values import MARK
+from wfcelery.errors import ExpressionError
+
+_USUAL = frozenset({"parameters", "vars", "task", "system"})
+_SYSTEM = ("run_id", "workflow", "version", "organization_id", "key", "workflow_start")
+_WHERE = {
+    "item": "item is there only in the input of a task with_items",
+    "index": "index is there only in the input of a task with_items",
+    "error": "error alone is there only in a retry's on_error; elsewhere it is task.name.error",
+    "task": "no task has ended when variables get their first values",
+}
+
+
+def check_templates(definition: Definition, findings: Findings) -> None:
+    """Every expression of the definition."""
+    checker = _Checker(definition, findings)
+    known: set[str] = set()
+    for name, value in definition.vars.items():
+        checker.check(None, ("vars", name), value, frozenset({"parameters", "vars", "system"}), known=known)
+        known.add(name)
+    for task, _ in definition.every_task():
+        for path, value, roots in _templates(task):
+            checker.check(task, path, value, roots, whole=path[-1] in ("when", "on_error"))
+    checker.check(None, ("output",), definition.output, _USUAL)
+
+
+def _templates(task: Task) -> Iterator[tuple[Path, Any, frozenset[str]]]:
+    with_item = _USUAL | {"item", "index"} if task.with_items is not None else _USUAL
+    yield ("when",), task.when, _USUAL
+    yield ("with_items",), task.with_items, _USUAL
+    for name, value in task.input.items():
+        yield ("input", name), value, with_item
+    yield ("args",), task.args, with_item
+    yield ("duration",), task.duration, _USUAL
+    yield ("until",), task.until, _USUAL
+    for name, value in task.publish.items():
+        yield ("publish", name), value, _USUAL
+    for number, branch in enumerate(task.decision):
+        yield ("decision", number, "when"), branch.when, _USUAL
+    if task.retry is not None:
+        yield ("retry", "on_error"), task.retry.on_error, frozenset({"error"})
+
+
+class _Checker:
+    def __init__(self, definition: Definition, findings: Findings) -> None:
+        self.definition = definition
+        self.findings = findings
+        self.variables = {*definition.vars, *(name for task, _ in definition.every_task() for name in task.publish)}
+
+    def check(
+        self, task: Task | None, path: Path, value: Any, roots: frozenset[str], *, whole: bool = False, known: set[str] | None = None
+    ) -> None:
+        """One value at one place; `whole`: it is an expression without braces. `known`: the variables there are by then."""
+        if value is None:
+            return
+        for place, part in _leaves(path, value):
+            try:
+                expressions = (Expression.parse(part),) if whole else Template.parse(part).expressions
+            except ExpressionError as error:
+                self._tell(task, place, str(error))
+                continue
+            for expression in expressions:
+                self._check_names(task, place, expression, roots, self.variables if known is None else known)
+
+    def _tell(self, task: Task | None, path: Path, text: str) -> None:
+        if task is None:
+            self.findings.add(path, text)
+        else:
+            self.findings.of_task(task, path, text)
+
+    def _check_names(self, task: Task | None, path: Path, expression: Expression, roots: frozenset[str], variables: set[str]) -> None:
+        for reference in sorted(expression.paths, key=str):
+            root = str(reference[0])
+            if root not in roots:
+                self._tell(task, path, f"{{{{ {expression.source} }}}}: {self._outside(root, roots)}")
+            elif len(reference) > 1:
+                self._check_name(task, path, expression, root, str(reference[1]), variables)
+                if root == "parameters":
+                    self._check_fields(task, path, expression, reference)
+
+    def _check_fields(self, task: Task | None, path: Path, expression: Expression, reference: tuple[str | int, ...]) -> None:
+        parameter = self.definition.parameters.get(str(reference[1]))
+        unknown = None if parameter is None else unknown_field(parameter.json_schema, reference[2:])
+        if unknown is not None:
+            name, near = unknown
+            self._tell(task, path, f"{{{{ {expression.source} }}}}: parameter {reference[1]} has no field {name!r}{did_you_mean(near)}")
+
+    def _outside(self, root: str, roots: frozenset[str]) -> str:
+        if roots == {"error"}:
+            return "a retry's on_error looks at error.type, error.code and error.message alone"
+        return _WHERE.get(root, f"there is no {root} here")
+
+    def _check_name(self, task: Task | None, path: Path, expression: Expression, root: str, name: str, variables: set[str]) -> None:
+        names = {
+            "parameters": ("parameter", self.definition.parameters),
+            "vars": ("variable", variables),
+            "task": ("task", self.findings.tasks),
+            "system": ("name in system", _SYSTEM),
+            "error": ("part of an error", ("type", "code", "message")),
+        }.get(root)
+        if names is None or name in names[1] or (root == "task" and name in self.findings.left_out):
+            return
+        if root == "parameters" and self.findings.left_out and not self.definition.parameters:
+            return
+        if root == "task" and task is not None:
+            self.findings.misnamed.add(task.name)
+        near = get_close_matches(name, names[1], 1)
+        self._tell(task, path, f"{{{{ {expression.source} }}}}: there is no {names[0]} {name!r}{did_you_mean(near)}")
+
+
+def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
+    """Every text inside a value, with its place, so that each has its own line."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(path if key == MARK else (*path, key), item)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _leaves((*path, number), item)

@@ -1,0 +1,377 @@
+"""The stored form of a value: what a row, a template and a reference can hold, and the way there and back.
+
+Stored form is JSON-able Python in which `{"$wf": [tag, ...]}` marks what JSON cannot say: datetime,
+date, time, decimal, uuid, bytes, an author's dict that has a "$wf" key itself (literal), a reference
+to a value recorded elsewhere (ref), and the failed item of a fan-out (failed).
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
+
+from wfcelery.errors import CannotCarry, ExpressionError, Failed, StepError, ValueProblem
+
+MARK = "$wf"
+MISSING: Any = type("Missing", (), {"__repr__": lambda _: "MISSING"})()  # what `walk` finds where nothing is
+
+_DEEPEST = 200
+_LONGEST_INTEGER = 10**4000  # JSON readers, ours included, stop at 4,300 digits
+
+# (root, name) -> the parameter's or variable's value, or the task's {"result": ..., "error": ...}
+Lookup = Callable[[str, str], Any]
+
+
+# ---- in --------------------------------------------------------------------------------------------------------------
+
+
+def encode(value: Any) -> Any:
+    """The stored form of any Python value that can be carried; raises `CannotCarry` with the path to what cannot."""
+    return _encode(value, "", 0)
+
+
+def _encode(value: Any, path: str, depth: int) -> Any:
+    kind = type(value)
+    if kind is str:
+        return _text(value, path)
+    if value is None or kind is bool:
+        return value
+    if kind is int:
+        return _integer(value, path)
+    if kind is float:
+        return _number(value, path)
+    if depth > _DEEPEST:
+        raise CannotCarry(path[:80], kind.__name__, f"it is nested more than {_DEEPEST} levels deep, or contains itself")
+    if kind is dict:
+        return _mapping(value, path, depth)
+    if kind is list or kind is tuple:
+        return [_encode(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
+    return _encode_other(value, path, depth)
+
+
+def _encode_other(value: Any, path: str, depth: int) -> Any:
+    marked = _mark(value, path)
+    if marked is not None:
+        return {MARK: marked}
+    if isinstance(value, Enum):
+        return _encode(value.value, path, depth + 1)
+    if isinstance(value, str):
+        return _text(str.__str__(value), path)
+    if isinstance(value, int):
+        return _integer(int(value), path)
+    if isinstance(value, float):
+        return _number(float(value), path)
+    if isinstance(value, BaseModel):
+        return _encode(_jsonable_leaves(value.model_dump(mode="python")), path, depth + 1)
+    if isinstance(value, Failed):
+        error = {"type": value.error.type, "code": value.error.code, "message": value.error.message}
+        return {MARK: ["failed", {"index": value.index, "item": _encode(value.item, f"{path}.item", depth + 1), "error": error}]}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _mapping({field.name: getattr(value, field.name) for field in dataclasses.fields(value)}, path, depth)
+    if isinstance(value, Mapping):
+        return _mapping(value, path, depth)
+    if isinstance(value, (list, tuple, AbstractSet)):
+        return [_encode(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
+    raise CannotCarry(path, type(value).__name__)
+
+
+def _mark(value: Any, path: str) -> list[Any] | None:
+    if isinstance(value, datetime):
+        return ["datetime", value.isoformat()]
+    if isinstance(value, date):
+        return ["date", value.isoformat()]
+    if isinstance(value, time):
+        return ["time", value.isoformat()]
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise CannotCarry(path, "Decimal", f"{value} is not a number")
+        return ["decimal", str(value)]
+    if isinstance(value, UUID):
+        return ["uuid", str(value)]
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return ["bytes", base64.b64encode(value).decode("ascii")]
+    return None
+
+
+def _jsonable_leaves(value: Any) -> Any:
+    """A dumped model. What only pydantic knows how to write (a path, a URL, a span) it also knows how to read back."""
+    if isinstance(value, dict):
+        return {key: _jsonable_leaves(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, AbstractSet)):
+        return [_jsonable_leaves(item) for item in value]
+    if value is None or isinstance(value, (str, int, float, datetime, date, time, Decimal, UUID, bytes, Enum, Failed)):
+        return value
+    try:
+        return to_jsonable_python(value)
+    except PydanticSerializationError:
+        return value  # `encode` says what it is, and where
+
+
+def _mapping(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
+    stored: dict[str, Any] = {}
+    for key, item in value.items():
+        if type(key) is str:
+            name = key if key.isascii() else _text(key, path)
+        elif isinstance(key, Enum) and isinstance(key.value, str):
+            name = key.value
+        elif isinstance(key, str):
+            name = str.__str__(key)
+        elif isinstance(key, int) and not isinstance(key, bool):
+            name = str(int(key))  # as JSON does; an annotation int turns it back
+        elif isinstance(key, UUID):
+            name = str(key)
+        else:
+            raise CannotCarry(path, f"dict with a key of type {type(key).__name__}", "keys are strings")
+        if name in stored:
+            raise CannotCarry(path, "dict", f"two of its keys are {name!r} once they are strings")
+        stored[name] = _encode(item, f"{path}.{name}" if path else name, depth + 1)
+    return {MARK: ["literal", stored]} if MARK in stored else stored
+
+
+def _text(value: str, path: str) -> str:
+    if not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise CannotCarry(path, "str", "it holds half of a surrogate pair, which is no text") from error
+    return value
+
+
+def _integer(value: int, path: str) -> int:
+    if not -_LONGEST_INTEGER < value < _LONGEST_INTEGER:
+        raise CannotCarry(path, "int", "it has more than 4,000 digits")
+    return value
+
+
+def _number(value: float, path: str) -> float:
+    if not math.isfinite(value):
+        raise CannotCarry(path, "float", f"{value} is not a number in JSON")
+    return value
+
+
+# ---- out -------------------------------------------------------------------------------------------------------------
+
+
+def mark_of(stored: Any) -> list[Any] | None:
+    """`[tag, ...]` where the value is a mark, else None."""
+    if type(stored) is dict and len(stored) == 1 and MARK in stored:
+        mark = stored[MARK]
+        if type(mark) is list and len(mark) > 1 and type(mark[0]) is str:
+            return mark
+    return None
+
+
+def decode(stored: Any) -> Any:
+    """The Python value of a stored one. References must have been resolved before."""
+    kind = type(stored)
+    if kind is dict:
+        mark = mark_of(stored)
+        return _revive(mark) if mark is not None else {key: decode(item) for key, item in stored.items()}
+    if kind is list:
+        return [decode(item) for item in stored]
+    return stored
+
+
+def _revive(mark: Sequence[Any]) -> Any:
+    tag, kept = mark[0], mark[1]
+    if tag == "literal":
+        return {key: decode(item) for key, item in kept.items()}
+    if tag == "failed":
+        return Failed(kept.get("index"), decode(kept.get("item")), StepError.of(kept.get("error")))
+    revive = _REVIVERS.get(tag)
+    if revive is None:
+        raise ValueProblem(f"a stored value is marked {tag!r}, which this release does not read")
+    return revive(kept)
+
+
+_REVIVERS: Mapping[str, Callable[[str], Any]] = {
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "time": time.fromisoformat,
+    "decimal": Decimal,
+    "uuid": UUID,
+    "bytes": base64.b64decode,
+}
+
+
+def for_template(stored: Any) -> Any:
+    """The value as templates see it: a Decimal is a number, a datetime an ISO string in UTC. Always a copy."""
+    kind = type(stored)
+    if kind is dict:
+        mark = mark_of(stored)
+        return _shown(mark) if mark is not None else {key: for_template(item) for key, item in stored.items()}
+    if kind is list:
+        return [for_template(item) for item in stored]
+    return stored
+
+
+def _shown(mark: Sequence[Any]) -> Any:
+    tag, kept = mark[0], mark[1]
+    if tag == "decimal":
+        number = Decimal(kept)
+        return int(number) if number == number.to_integral_value() and abs(number.adjusted()) < 30 else float(number)
+    if tag == "datetime":
+        moment = datetime.fromisoformat(kept)
+        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)).isoformat()
+    if tag in ("literal", "failed"):
+        return {key: for_template(item) for key, item in kept.items()}
+    return kept
+
+
+def as_text(stored: Any) -> str:
+    """The value inside a longer text: a Decimal with all its digits, lists and dicts as JSON."""
+    kind = type(stored)
+    if kind is str:
+        return str(stored)
+    mark = mark_of(stored)
+    if mark is not None and mark[0] in ("decimal", "uuid", "date", "time", "bytes"):
+        return str(mark[1])
+    shown = for_template(stored)
+    if isinstance(shown, str):
+        return shown
+    return dumps(shown)
+
+
+# ---- references ------------------------------------------------------------------------------------------------------
+
+
+def reference(root: str, *path: str | int) -> dict[str, Any]:
+    """A mark that stands for a value recorded elsewhere: `reference("task", "charge", "result", "total")`."""
+    return {MARK: ["ref", root, *path]}
+
+
+def references(stored: Any) -> frozenset[str]:
+    """The tasks whose records a stored value refers to."""
+    found: set[str] = set()
+    _collect(stored, found)
+    return frozenset(found)
+
+
+def _collect(stored: Any, found: set[str]) -> None:
+    for value in _inside(stored):
+        mark = mark_of(value)
+        if mark is not None and mark[0] == "ref":
+            if mark[1] == "task":
+                found.add(mark[2])
+        else:
+            _collect(value, found)
+
+
+def _inside(stored: Any) -> Iterable[Any]:
+    mark = mark_of(stored)
+    if mark is not None:
+        return (stored,) if mark[0] == "ref" else _inside(mark[1]) if mark[0] == "literal" else ()
+    if type(stored) is dict:
+        return stored.values()
+    return stored if type(stored) is list else ()
+
+
+def resolve(stored: Any, lookup: Lookup) -> Any:
+    """The value with every reference replaced by what it stands for. `lookup` gets the root and the name."""
+    kind = type(stored)
+    if kind is list:
+        return [resolve(item, lookup) for item in stored]
+    if kind is not dict:
+        return stored
+    mark = mark_of(stored)
+    if mark is None:
+        return {key: resolve(item, lookup) for key, item in stored.items()}
+    if mark[0] == "ref":
+        root, name, path = mark[1], mark[2], mark[3:]
+        value = walk(lookup(root, name), path)
+        if value is MISSING:
+            raise ExpressionError(dotted((root, name, *path)), "it is undefined")
+        return value
+    if mark[0] == "literal":
+        return {MARK: ["literal", {key: resolve(item, lookup) for key, item in mark[1].items()}]}
+    return stored
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """A path as it is written."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text and part.isidentifier() else f"[{part!r}]" if text else part
+    return text
+
+
+def walk(stored: Any, path: Iterable[str | int]) -> Any:
+    """What lies at `path` below a stored value, or `MISSING`. Keys are data, whatever their names."""
+    for part in path:
+        if type(stored) is dict:
+            mark = mark_of(stored)
+            if mark is not None:
+                if mark[0] not in ("literal", "failed"):
+                    return MISSING
+                stored = mark[1]
+            stored = stored.get(part if type(part) is str else str(part), MISSING)
+        elif type(stored) is list:
+            if type(part) is not int or not -len(stored) <= part < len(stored):
+                return MISSING
+            stored = stored[part]
+        elif isinstance(stored, Mapping):
+            stored = stored.get(part, MISSING)
+        else:
+            return MISSING
+        if stored is MISSING:
+            return MISSING
+    return stored
+
+
+# ---- text ------------------------------------------------------------------------------------------------------------
+
+
+def dumps(stored: Any) -> str:
+    """A stored value as JSON text, as rows hold it."""
+    return to_json(stored).decode("utf-8")
+
+
+def loads(text: str | bytes) -> Any:
+    """The stored value of a row's JSON text."""
+    return from_json(text)
+
+
+_SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_LONGEST_SPAN = 100 * 366 * 86400.0
+
+
+def seconds(span: str | int | float | timedelta) -> float:
+    """A span in seconds: 30, "30", "1.5h", "1d 12h", or a timedelta; ValueError with a sentence otherwise."""
+    if isinstance(span, timedelta):
+        length = span.total_seconds()
+    elif isinstance(span, bool) or not isinstance(span, (str, int, float)):
+        raise ValueError(f"{span!r} is not a span of time; write 30, 30s, 5m, 12h or 2d")
+    elif isinstance(span, str):
+        length = _parsed_span(span)
+    else:
+        length = float(span)
+    if not 0 <= length <= _LONGEST_SPAN:
+        raise ValueError(f"{span!r} is not a span between nothing and a hundred years")
+    return length
+
+
+def _parsed_span(span: str) -> float:
+    if re.fullmatch(r"\s*\d+(\.\d+)?\s*", span):
+        return float(span)
+    total, at = 0.0, 0
+    while at < len(span) and (part := _SPAN.match(span, at)):
+        total, at = total + float(part[1]) * _UNITS[part[2]], part.end()
+    if at == 0 or at < len(span):
+        raise ValueError(f"{span!r} is not a span of time; write 30, 30s, 5m, 12h or 2d")
+    return total

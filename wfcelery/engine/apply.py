@@ -1,0 +1,298 @@
+"""One transaction under one run's lock: lock, load, decide, save, commit. Then the rings.
+
+This is the only writer of run state. The dispatcher, the sweeps, the worker that finishes a step
+and the tests all come through here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import sleep
+from uuid import UUID, uuid4
+
+from wfcelery.clock import monotonic, uuid7
+from wfcelery.core.decide import decide, give_back, keep, keepable
+from wfcelery.core.decision import Decision, Missing, RingStep
+from wfcelery.core.events import Begun, Fact
+from wfcelery.core.rows import NO_ITEM, Ended, RunRow, Slice, StepRow
+from wfcelery.core.states import RUN_ENDED, STEP_ENDED, StepStatus
+from wfcelery.definition.plan import Plan
+from wfcelery.engine.runtime import Budget, Runtime
+from wfcelery.errors import IllegalTransition, InternalError, RowChanged, Unavailable
+from wfcelery.store.database import CommitUnknown, SerializationClash, Tx
+from wfcelery.store.hot import Stale, save_fast
+from wfcelery.store.inbox import look
+from wfcelery.store.loading import load_kept, load_results, load_steps, lock_run
+from wfcelery.store.quarantine import put_aside
+from wfcelery.store.saving import save
+
+log = logging.getLogger(__name__)
+
+TRIES = 5  # a mismatch repeats the whole transaction from the lock, at most so often
+
+
+@dataclass(slots=True)
+class Known:
+    """What a worker holds of a run since its own last commit: enough to go on without reading."""
+
+    plan: Plan
+    run: RunRow
+    results: dict[str, Ended] = field(default_factory=dict)
+
+    def learn(self, decision: Decision) -> None:
+        """Take over what a commit has written."""
+        self.run = decision.run
+        self.run.version = decision.seen_version + 1
+        for row in decision.steps:
+            if row.item == NO_ITEM and row.status in STEP_ENDED and row.items_left is None:
+                self.results[row.name] = Ended(str(row.status), row.output, row.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Which of the steps that become ready this worker may keep: how long, and under which token."""
+
+    budget: Budget
+    token: UUID = field(default_factory=uuid4)  # chosen before the first try, so that a repeated commit is known again
+
+
+def keeping_for(runtime: Runtime, budget: Budget) -> Keeping | None:
+    """What this worker may keep, if anything: run-ahead can be off, and its time can be over."""
+    return Keeping(budget) if runtime.settings.run_ahead > 0 and budget.left() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What one commit did."""
+
+    decision: Decision
+    known: Known
+    inbox: bool  # the run's inbox holds something: drain it before going on
+
+
+def apply(
+    runtime: Runtime,
+    run: UUID,
+    facts: Sequence[Fact] | Callable[[Tx, RunRow], Sequence[Fact]],
+    *,
+    rows: Sequence[StepRow] = (),
+    keeping: Keeping | None = None,
+    kept: tuple[UUID, UUID] | None = None,
+    skip_locked: bool = False,
+    known: Known | None = None,
+) -> Applied | None:
+    """Tell the run what happened, in one commit, and ring for what became ready.
+
+    `facts` may be a function that reads them under the lock (an inbox); `rows` are the rows they name,
+    as the worker that executed them holds them, and are read where not given. `kept` is a step (id, token)
+    that the worker has claimed and not begun; it is handed back where the facts end the run. None: no such
+    run, or it is locked and `skip_locked` said not to wait.
+    """
+    for attempt in range(TRIES):
+        try:
+            applied = None
+            if known is not None and attempt == 0 and not callable(facts):
+                applied = _optimistic(runtime, facts, rows, keeping, known)
+            if applied is None:
+                applied = _locked(runtime, run, facts, keeping, kept, skip_locked)
+        except (RowChanged, SerializationClash) as clash:
+            log.info("run %s changed under a decision, again from the lock: %s", run, clash)
+            continue
+        except IllegalTransition as contradiction:
+            quarantine(runtime, run, contradiction)
+            raise
+        if keeping is not None and (applied is None or applied.decision.kept is None):
+            runtime.slots.drop(keeping.token)
+        if applied is not None:
+            runtime.bell.ring(applied.decision.rings)
+        return applied
+    changed = RowChanged(f"run {run}", f"{TRIES} times in a row")
+    quarantine(runtime, run, changed)
+    raise changed
+
+
+def quarantine(runtime: Runtime, run: UUID, problem: Exception) -> None:
+    """Put a run aside that no decision can move: its rows contradict each other, or change each time it is tried.
+
+    The others go on; a dead letter says so, and `dead retry` lets it be tried again.
+    """
+    # What a driver or a template says may quote values.
+    said = str(problem) if isinstance(problem, InternalError) else "the run could not be moved on; the log of the sweep says why"
+    error: dict[str, str | None] = {"type": type(problem).__name__, "code": InternalError.code, "message": said}
+    with runtime.database.transaction() as tx:
+        if lock_run(tx, run) is not None and put_aside(tx, run, error):
+            log.error("run %s is put aside until somebody looks at it: %s", run, said)
+
+
+def persist(runtime: Runtime, what: Callable[[], Applied | None], keeping: Keeping | None = None) -> Applied | None:
+    """Do it until the database has answered: a result that was reached must not be lost with a connection.
+
+    After an unknown commit the same transaction is repeated with the same tokens. If it had landed, the repetition
+    finds nothing to do, and the step that was kept under the token chosen before is adopted. Gives up with the last
+    error after twenty leases.
+    """
+    began, pause, unknown = monotonic(), 0.05, False
+    while True:
+        try:
+            applied = what()
+            return _adopt(runtime, applied, keeping) if unknown and applied is not None and keeping is not None else applied
+        except (Unavailable, CommitUnknown) as away:
+            unknown = unknown or isinstance(away, CommitUnknown)
+            if monotonic() - began > runtime.settings.lease * 20:
+                raise
+            log.warning("the database is away, trying again in %.2f s: %s", pause, away)
+            sleep(pause)
+            pause = min(pause * 2, 2.0)
+
+
+def _adopt(runtime: Runtime, applied: Applied, keeping: Keeping) -> Applied:
+    """The step that a commit kept for this worker, though the commit's answer was lost."""
+    if applied.decision.kept is None:
+        runtime.slots.take(keeping.token)
+        with runtime.database.transaction() as tx:
+            applied.decision.kept = load_kept(tx, keeping.token)
+        if applied.decision.kept is None:
+            runtime.slots.drop(keeping.token)
+    return applied
+
+
+def _optimistic(runtime: Runtime, facts: Sequence[Fact], rows: Sequence[StepRow], keeping: Keeping | None, known: Known) -> Applied | None:
+    """Write over the version this worker wrote itself, reading nothing; None where that does not do."""
+    view = Slice(known.plan, known.run, results=dict(known.results), by_id={row.id: row for row in rows})
+    decision = decide(view, facts, uuid7)
+    if isinstance(decision, Missing) or decision.ignored or not is_hot(decision):
+        return None
+    _prepare(runtime, known.plan, decision, keeping)
+    saved = save_fast(runtime.database, decision)
+    if isinstance(saved, Stale):
+        return None
+    known.learn(decision)
+    return Applied(decision, known, saved.inbox)
+
+
+def is_hot(decision: Decision) -> bool:
+    """Whether a decision has the shape of the hot path: at most two steps, and nothing beside them."""
+    return (
+        len(decision.steps) <= 2
+        and all(row.item == NO_ITEM and row.items_left is None for row in decision.steps)
+        and sum(row.seen is None for row in decision.steps) <= 1
+        and sum(row.seen is not None for row in decision.steps) <= 1
+        and not (decision.waits or decision.waits_came or decision.waits_closed or decision.waits_reopened)
+        and not (decision.dead_letters or decision.retried or decision.inbox_done)
+        and decision.grace is None
+    )
+
+
+def _locked(
+    runtime: Runtime,
+    run: UUID,
+    facts: Sequence[Fact] | Callable[[Tx, RunRow], Sequence[Fact]],
+    keeping: Keeping | None,
+    kept: tuple[UUID, UUID] | None,
+    skip_locked: bool,
+) -> Applied | None:
+    with runtime.database.transaction() as tx:
+        row = lock_run(tx, run, skip_locked=skip_locked)
+        if row is None:
+            return None
+        plan = runtime.plans.get(tx, row.definition)
+        told = facts(tx, row) if callable(facts) else facts
+        view = Slice(plan, row)
+        named = _named(told) | ({kept[0]} if kept else set())
+        _load(tx, view, Missing(ids=frozenset(named)))
+        decision = _decide(tx, view, told, kept)
+        decision.inbox_done = list(getattr(facts, "ids", ()))
+        if decision.ignored is None or decision.inbox_done:
+            _prepare(runtime, plan, decision, keeping if kept is None else None)
+            save(tx, decision)
+        inbox = look(tx, run)
+    known = Known(plan, row, dict(view.results))
+    if decision.ignored is None:
+        known.learn(decision)
+    return Applied(decision, known, inbox)
+
+
+def _decide(tx: Tx, view: Slice, facts: Sequence[Fact], kept: tuple[UUID, UUID] | None) -> Decision:
+    while True:
+        decision = decide(view, facts, uuid7) if kept is None else give_back(view, kept, facts, uuid7)
+        if isinstance(decision, Decision):
+            return decision
+        _load(tx, view, decision)
+
+
+def _load(tx: Tx, view: Slice, missing: Missing) -> None:
+    """Widen the slice by what the decision asked for, under the lock."""
+    run = view.run.id
+    if missing.ids:
+        view.by_id.update(dict.fromkeys(missing.ids))
+        for row in load_steps(tx, run, ids=missing.ids):
+            view.by_id[row.id] = row
+    if missing.steps:
+        view.steps.update(dict.fromkeys(missing.steps))
+        for row in load_steps(tx, run, names=missing.steps):
+            view.steps[row.name] = row
+    if missing.results:
+        view.results.update(load_results(tx, run, missing.results))
+        for name in missing.results - view.results.keys():
+            view.results[name] = Ended("pending")
+    if missing.open_rows:
+        view.open_rows = load_steps(tx, run, open_locked=True)
+    if missing.stopped:
+        view.stopped = load_steps(tx, run, stopped=True)
+
+
+def _named(facts: Sequence[Fact]) -> set[UUID]:
+    """The rows that facts name."""
+    ids: set[UUID] = set()
+    for fact in facts:
+        for name in ("step", "fan_out"):
+            found = getattr(fact, name, None)
+            if found is not None:
+                ids.add(found)
+        ids.update(end.step for end in getattr(fact, "ends", ()))
+        ids.update(getattr(fact, "unstarted", ()))
+    return ids
+
+
+def _prepare(runtime: Runtime, plan: Plan, decision: Decision, keeping: Keeping | None) -> None:
+    """Give ready steps their queue and time limit, and keep one of them for this worker."""
+    run = decision.run
+    ways: dict[str, tuple[str, float | None]] = {}
+    for row in decision.steps:
+        if _reached(row) and row.status in (StepStatus.READY, StepStatus.HELD, StepStatus.WAITING):
+            node = plan.nodes[row.name]
+            if node.kind == "action":
+                if row.name not in ways:
+                    ways[row.name] = runtime.router.queue_for(node.action, node.queue or run.queue), runtime.timeout(node)
+                row.queue, row.timeout = ways[row.name]
+                row.priority = row.priority if row.priority is not None else run.priority
+    queues = {row.id: row.queue for row in decision.steps}
+    decision.rings = [_routed(ring, queues) if isinstance(ring, RingStep) else ring for ring in decision.rings]
+    if keeping is None or run.status in RUN_ENDED or run.ending is not None or not keeping.budget.left():
+        return
+    for row in keepable(decision):
+        node = plan.nodes[row.name]
+        if _reached(row) and runtime.router.may_keep(node.action, row.queue or "", runtime.policy(node).hard_limit):
+            worker, child = runtime.slots.identity()
+            runtime.slots.take(keeping.token)
+            keep(decision, row, keeping.token, worker, child, row.timeout)
+            return
+
+
+def _reached(row: StepRow) -> bool:
+    """Whether a row is reached in this commit: born, or no longer blocked."""
+    return row.seen is None or row.seen[0] is StepStatus.BLOCKED
+
+
+def _routed(ring: RingStep, queues: dict[UUID, str | None]) -> RingStep:
+    queue = queues.get(ring.step)
+    if queue is None or queue == ring.queue:
+        return ring
+    return RingStep(ring.organization_id, ring.run, ring.step, queue, ring.priority, ring.name)
+
+
+def begun(_: Tx, run: RunRow) -> Sequence[Fact]:
+    """The facts of a run that nobody has begun."""
+    return (Begun(),) if run.version == 0 else ()

@@ -1,0 +1,108 @@
+"""One attempt as the author's code sees it, and what its outcome means to the run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from wfcelery.core.draft import as_seen, lookup_in, scope_of
+from wfcelery.core.events import Fact, Failed, Parked, Succeeded
+from wfcelery.core.keys import idempotency_key
+from wfcelery.core.rows import NO_ITEM, RunRow, Slice, StepRow
+from wfcelery.definition.plan import Plan
+from wfcelery.definition.values import dumps, references, resolve
+from wfcelery.engine.apply import Known
+from wfcelery.engine.ports import Call, CannotBegin, Outcome, Raised, Returned
+from wfcelery.engine.runtime import Runtime
+from wfcelery.errors import ExpressionError, ValueProblem
+from wfcelery.store.loading import load_results
+
+
+def attempt_of(runtime: Runtime, row: StepRow, known: Known) -> Outcome:
+    """Run the author's code once."""
+    try:
+        call = call_of(runtime, row, known)
+    except ExpressionError as problem:  # what is recorded stays as it is: waiting for other code would not help
+        return Raised({"type": "ExpressionError", "code": None, "message": str(problem)[:500]}, final=True)
+    except ValueProblem as problem:
+        return CannotBegin(str(problem))
+    return runtime.caller.call(call)
+
+
+def call_of(runtime: Runtime, row: StepRow, known: Known) -> Call:
+    """Everything the author's code needs, with the input's references resolved."""
+    node = known.plan.nodes[row.name]
+    assert row.token is not None
+    policy = runtime.policy(node)
+    return Call(
+        organization_id=known.run.organization_id,
+        run=known.run.id,
+        workflow=known.run.workflow,
+        step=row.id,
+        name=row.name,
+        action=node.action,
+        item=row.item,
+        attempt=row.attempt,
+        failures=row.failures,
+        token=row.token,
+        key=idempotency_key(known.run.organization_id, known.run.id, row.name, row.item, row.round),
+        input=input_of(runtime, row, known),
+        queue=row.queue,
+        deadline=None,
+        timeout=row.timeout,
+        soft_timeout=node.soft_timeout if node.soft_timeout is not None else policy.soft_timeout,
+        retry=node.retry,
+    )
+
+
+def input_of(runtime: Runtime, row: StepRow, known: Known) -> Any:
+    """The step's arguments: references are read now; an item's templates are rendered now."""
+    node = known.plan.nodes[row.name]
+    plain = row.item == NO_ITEM or node.input is None
+    wanted = references(row.input) if plain else node.input.tasks | references(row.input)  # type: ignore[union-attr]
+    missing = wanted - known.results.keys()
+    if missing:
+        with runtime.database.transaction() as tx:
+            known.results.update(load_results(tx, known.run.id, missing))
+    scope = scope_at(known.plan, known.run, {name: as_seen(known.results[name]) for name in wanted if name in known.results}, row)
+    if row.item == NO_ITEM:
+        return {} if row.input is None else resolve(row.input, lookup_in(scope))
+    item = resolve(row.input, lookup_in(scope))
+    scope["item"] = item
+    return {} if node.input is None else node.input.render(scope)
+
+
+def scope_at(plan: Plan, run: RunRow, tasks: dict[str, Any], row: StepRow) -> dict[str, Any]:
+    """What the templates of an item see when it is claimed."""
+    more = {} if row.item == NO_ITEM else {"item": row.input, "index": row.item}
+    return scope_of(Slice(plan, run), run.variables, tasks, **more)
+
+
+def fact_of(
+    runtime: Runtime, row: StepRow, known: Known, outcome: Outcome, since: datetime | None = None, now: datetime | None = None
+) -> Fact:
+    """What the outcome of an attempt means to the run."""
+    assert row.token is not None
+    if isinstance(outcome, Returned):
+        size = len(dumps(outcome.value))
+        if size <= runtime.settings.input_limit:
+            return Succeeded(row.id, row.token, outcome.value)
+        message = f"the result has {size} bytes, more than {runtime.settings.input_limit}"
+        return Failed(row.id, row.token, {"type": "BadResult", "code": "bad_result", "message": message}, final=True)
+    if isinstance(outcome, Raised):
+        node = known.plan.nodes[row.name]
+        elapsed = (now - since).total_seconds() if now is not None and since is not None else None
+        policy = node.retry or runtime.policy(node).retry
+        return Failed(row.id, row.token, outcome.error, outcome.end, outcome.retry_in, outcome.final, policy, elapsed)
+    assert isinstance(outcome, CannotBegin)
+    return parked(runtime, row, outcome.reason, now)
+
+
+def parked(runtime: Runtime, row: StepRow, reason: str, now: datetime | None) -> Parked:
+    """A call that cannot begin on this code is tried again with pauses, for `park_for` seconds in all."""
+    since = (row.error or {}).get("since") if (row.error or {}).get("type") == "IncompatibleCode" else None
+    first = datetime.fromisoformat(since) if since else now
+    waited = (now - first).total_seconds() if now is not None and first is not None else 0.0
+    assert row.token is not None
+    stamp = first.isoformat() if first is not None else ""
+    return Parked(row.id, row.token, reason, stamp, runtime.settings.park_pause, dead=waited > runtime.settings.park_for)

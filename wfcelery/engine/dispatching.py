@@ -1,0 +1,85 @@
+"""The dispatcher: begins runs, and drains what others put into their inboxes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from wfcelery.core.decision import RingRun
+from wfcelery.core.events import Begun, CancelAsked, Fact, Reported, RetryAsked
+from wfcelery.core.rows import RunRow
+from wfcelery.engine.apply import Applied, Keeping, apply
+from wfcelery.engine.runtime import Budget, Runtime
+from wfcelery.store.database import Tx
+from wfcelery.store.inbox import InboxRow, read
+from wfcelery.store.loading import is_due
+
+log = logging.getLogger(__name__)
+
+BATCH = 500  # inbox rows that one commit applies
+BATCHES = 3  # commits, or
+SECONDS = 0.1  # seconds, after which a drain hands over with a ring
+
+
+class ForeignRun(Exception):  # noqa: N818  it says what came
+    """A message names an organization that is not its run's."""
+
+
+@dataclass(slots=True)
+class Inbox:
+    """Reads a run's inbox under its lock, and remembers exactly which rows it read."""
+
+    organization_id: str | None = None  # whose run it must be, where a message said so
+    ids: list[UUID] = field(default_factory=list)
+
+    def __call__(self, tx: Tx, run: RunRow) -> Sequence[Fact]:
+        if self.organization_id is not None and run.organization_id != self.organization_id:
+            raise ForeignRun
+        found = read(tx, run.id, BATCH)
+        self.ids = [row.id for row in found]
+        facts = [fact_of(row) for row in found]
+        if run.version == 0 and is_due(tx, run.id):
+            facts.append(Begun())
+        return facts
+
+
+def fact_of(row: InboxRow) -> Fact:
+    """A row of the inbox as the fact it stands for."""
+    if row.fact == "reported":
+        return Reported(UUID(row.data["step"]), UUID(row.data["token"]))
+    if row.fact == "cancel":
+        return CancelAsked(row.data.get("reason") or "operator cancel", row.data.get("by"))
+    return RetryAsked(UUID(row.data["step"]), row.data.get("by"))
+
+
+def drain(
+    runtime: Runtime,
+    run: UUID,
+    *,
+    organization_id: str | None = None,
+    keeping: Keeping | None = None,
+    kept: tuple[UUID, UUID] | None = None,
+) -> Applied | None:
+    """Apply everything in a run's inbox, and begin the run if nobody has.
+
+    Raises ForeignRun where `organization_id` is given and is not the run's.
+    Returns the last commit that kept a step, or else the last one. After three batches or 100 ms it hands over
+    with a ring.
+    """
+    budget = Budget(SECONDS)
+    applied: Applied | None = None
+    for number in range(BATCHES):
+        step = apply(runtime, run, Inbox(organization_id), keeping=keeping, kept=kept)
+        if step is None:
+            return applied
+        applied = step
+        if not step.inbox or step.decision.kept is not None:
+            return applied
+        if number and not budget.left():
+            break
+    if applied is not None and applied.inbox:
+        row = applied.decision.run
+        runtime.bell.ring([RingRun(row.organization_id, run, row.queue)])
+    return applied

@@ -1,0 +1,152 @@
+"""From a message to a result: claim, bring the input, run the author's code, record, advance, and go on with what was kept."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import datetime
+from time import sleep
+from uuid import UUID, uuid4
+
+from wfcelery.core.events import Fact, Succeeded
+from wfcelery.core.rows import StepRow
+from wfcelery.definition.values import dumps
+from wfcelery.engine import grouping
+from wfcelery.engine.apply import Applied, Keeping, Known, apply, keeping_for, persist
+from wfcelery.engine.calling import attempt_of, fact_of
+from wfcelery.engine.dispatching import drain
+from wfcelery.engine.ports import Fenced, ReportedItself
+from wfcelery.engine.runtime import Budget, Runtime
+from wfcelery.store.database import LockTimeout, Tx
+from wfcelery.store.loading import Claimed, DueIn, claim, set_deadline
+from wfcelery.store.transactional import report
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One claimed attempt, with what this worker knows of its run."""
+
+    row: StepRow
+    known: Known
+    since: datetime | None = None  # when the first attempt began, where this is a later one
+    now: datetime | None = None  # the database's time of the claim
+
+
+def execute(runtime: Runtime, organization_id: str, run: UUID, step: UUID) -> None:
+    """Work off one message: the step it names, or groups of the fan-out it names, and what they lead to."""
+    budget = Budget(runtime.settings.run_ahead)
+    attempt = _claim(runtime, organization_id, step)
+    if attempt is None:
+        carry_on(runtime, grouping.work_off(runtime, organization_id, run, step, budget), budget)
+    else:
+        _go_on(runtime, attempt, budget)
+
+
+def dispatch(runtime: Runtime, organization_id: str, run: UUID) -> None:
+    """Begin a run or drain its inbox, and go on with a step of it that was kept. Raises ForeignRun."""
+    budget = Budget(runtime.settings.run_ahead)
+    carry_on(runtime, drain(runtime, run, organization_id=organization_id, keeping=keeping_for(runtime, budget)), budget)
+
+
+def carry_on(runtime: Runtime, applied: Applied | None, budget: Budget) -> None:
+    """Go on with the step, or the fan-out, that a commit of this worker left to it."""
+    attempt = _kept(runtime, applied)
+    if attempt is not None:
+        _go_on(runtime, attempt, budget)
+
+
+def _go_on(runtime: Runtime, attempt: Attempt | None, budget: Budget) -> None:
+    while attempt is not None:
+        token = attempt.row.token
+        assert token is not None
+        try:
+            applied = perform(runtime, attempt, budget)
+        finally:
+            runtime.slots.drop(token)
+        attempt = _kept(runtime, applied)
+
+
+def _kept(runtime: Runtime, applied: Applied | None) -> Attempt | None:
+    """The kept step, after a look at the inbox: a cancel is never behind a queue."""
+    if applied is None:
+        return None
+    kept = applied.decision.kept
+    if kept is None:
+        if applied.inbox:
+            drain(runtime, applied.decision.run.id)
+        return None
+    assert kept.token is not None
+    known = applied.known
+    if applied.inbox:
+        drained = drain(runtime, applied.decision.run.id, kept=(kept.id, kept.token))
+        if drained is not None:
+            known = drained.known
+            if known.run.ending is not None:
+                runtime.slots.drop(kept.token)
+                return None
+    kept.seen = (kept.status, kept.token)
+    return Attempt(kept, known)
+
+
+def _claim(runtime: Runtime, organization_id: str, step: UUID) -> Attempt | None:
+    """Take the step, or wait in place where it falls due within a sweep interval."""
+    token = uuid4()
+    worker, child = runtime.slots.identity()
+    runtime.slots.take(token)
+    claimed: Claimed | DueIn | None = None
+    try:
+        for _ in range(2):
+            with runtime.database.transaction() as tx:
+                claimed = claim(tx, organization_id, step, token, worker, child, runtime.settings.poll)
+                if isinstance(claimed, Claimed):
+                    return _attempt(runtime, tx, claimed)
+            if claimed is None:
+                return None
+            sleep(claimed.seconds)
+        return None
+    finally:
+        if not isinstance(claimed, Claimed):
+            runtime.slots.drop(token)
+
+
+def _attempt(runtime: Runtime, tx: Tx, claimed: Claimed) -> Attempt:
+    plan = runtime.plans.get(tx, claimed.run.definition)
+    attempt = Attempt(claimed.step, Known(plan, claimed.run), claimed.first_claimed_at, claimed.claimed_at)
+    timeout = runtime.timeout(plan.nodes[claimed.step.name])
+    if timeout != claimed.step.timeout:
+        assert claimed.step.token is not None
+        set_deadline(tx, claimed.step.id, claimed.step.token, timeout)
+        claimed.step.timeout = timeout
+    return attempt
+
+
+def perform(runtime: Runtime, attempt: Attempt, budget: Budget) -> Applied | None:
+    """Run one attempt and record what came of it."""
+    row, known = attempt.row, attempt.known
+    outcome = attempt_of(runtime, row, known)
+    if isinstance(outcome, Fenced):
+        log.info("run %s step %s attempt %s is not this worker's any more", known.run.id, row.name, row.attempt)
+        return None
+    keeping = keeping_for(runtime, budget)
+    if isinstance(outcome, ReportedItself):
+        return persist(runtime, lambda: drain(runtime, known.run.id, keeping=keeping), keeping)
+    fact = fact_of(runtime, row, known, outcome, attempt.since, attempt.now)
+    return persist(runtime, lambda: finish(runtime, row, known, fact, keeping), keeping)
+
+
+def finish(runtime: Runtime, row: StepRow, known: Known, fact: Fact, keeping: Keeping | None) -> Applied | None:
+    """Record a result and advance, in one commit; where the run's lock is not to be had, report the result beside it."""
+    try:
+        applied = apply(runtime, known.run.id, (fact,), rows=(replace(row),), keeping=keeping, known=known)
+    except LockTimeout:
+        if not isinstance(fact, Succeeded):
+            raise
+        log.warning("run %s is locked; the result of step %s is reported beside it", known.run.id, row.name)
+        with runtime.database.transaction() as tx:
+            report(tx, known.run.organization_id, known.run.id, fact.step, fact.token, dumps(fact.value))
+        return None
+    if applied is not None and applied.decision.ignored:
+        log.warning("run %s step %s: attempt %s was over before its outcome came; it changes nothing", known.run.id, row.name, row.attempt)
+    return applied

@@ -1,0 +1,148 @@
+"""Items of a fan-out in groups: claimed in one statement, recorded in one commit.
+
+A group doubles while it takes less than half of 50 ms and halves when it takes more, so that a crash
+repeats at most 50 ms of work or one item.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from wfcelery.clock import monotonic
+from wfcelery.core.decision import RingStep
+from wfcelery.core.events import Expanded, Failed, GroupEnded, ItemEnd, Parked, Succeeded
+from wfcelery.core.rows import StepRow
+from wfcelery.definition.plan import Plan
+from wfcelery.engine.apply import Applied, Keeping, Known, apply, keeping_for, persist
+from wfcelery.engine.calling import attempt_of, fact_of
+from wfcelery.engine.dispatching import drain
+from wfcelery.engine.ports import Fenced, Outcome, ReportedItself
+from wfcelery.engine.runtime import Budget, Runtime
+from wfcelery.store.database import Tx
+from wfcelery.store.loading import claim_group, set_deadline
+
+log = logging.getLogger(__name__)
+
+GROUP_SECONDS = 0.05
+MOST = 64
+
+
+@dataclass(slots=True)
+class Group:
+    """Items that this worker has claimed under one token, and what has become of them so far."""
+
+    fan_out: UUID
+    token: UUID
+    rows: list[StepRow]
+    known: Known
+    ends: list[ItemEnd]
+    began: float
+
+
+def work_off(runtime: Runtime, organization_id: str, run: UUID, fan_out: UUID, budget: Budget) -> Applied | None:
+    """Take groups of a fan-out's items until none is ready or the budget is spent; then ring for the rest.
+
+    Returns the commit that ended the fan-out and kept what follows, if it was this worker's; else the last one.
+    """
+    limit, applied = 1, None
+    while True:
+        group = _claim(runtime, organization_id, run, fan_out, limit)
+        if group is None:
+            return applied
+        try:
+            took, applied = _perform(runtime, group, budget)
+        finally:
+            runtime.slots.drop(group.token)
+        if applied is None or applied.decision.ended or applied.decision.kept is not None:
+            return applied
+        if applied.inbox:
+            drain(runtime, run)
+        limit = min(MOST, limit * 2) if took < GROUP_SECONDS / 2 else max(1, limit // 2)
+        if not budget.left() or runtime.settings.run_ahead == 0:
+            _ring_on(runtime, group)
+            return applied
+
+
+def _claim(runtime: Runtime, organization_id: str, run: UUID, fan_out: UUID, limit: int) -> Group | None:
+    token = uuid4()
+    worker, child = runtime.slots.identity()
+    runtime.slots.take(token)
+    group = None
+    try:
+        with runtime.database.transaction() as tx:
+            claimed = claim_group(tx, organization_id, fan_out, limit, token, worker, child)
+            if claimed is not None and claimed.items:
+                plan = runtime.plans.get(tx, claimed.run.definition)
+                _limit(runtime, tx, plan, claimed.items, token)
+                group = Group(fan_out, token, claimed.items, Known(plan, claimed.run), [], monotonic())
+    finally:
+        if group is None:
+            runtime.slots.drop(token)
+    if claimed is not None and claimed.unexpanded:
+        expanded = apply(runtime, run, (Expanded(fan_out),))
+        if group is None and expanded is not None and not expanded.decision.ignored:
+            return _claim(runtime, organization_id, run, fan_out, limit)
+    return group
+
+
+def _limit(runtime: Runtime, tx: Tx, plan: Plan, rows: Sequence[StepRow], token: UUID) -> None:
+    """Where the code of this worker knows another time limit than the items were born with."""
+    timeout = runtime.timeout(plan.nodes[rows[0].name])
+    if timeout != rows[0].timeout:
+        for row in rows:
+            set_deadline(tx, row.id, token, timeout)
+            row.timeout = timeout
+
+
+def _perform(runtime: Runtime, group: Group, budget: Budget) -> tuple[float, Applied | None]:
+    """Execute the group; what took 50 ms is recorded, and what has not begun by then goes back."""
+    node = group.known.plan.nodes[group.rows[0].name]
+    policy = runtime.policy(node)
+    each = node.commit == "each" or policy.commit == "each" or policy.transactional
+    began = monotonic()
+    last: Applied | None = None
+    for number, row in enumerate(group.rows):
+        outcome = attempt_of(runtime, row, group.known)
+        rest = group.rows[number + 1 :]
+        if isinstance(outcome, ReportedItself):
+            last = _drained(runtime, group, keeping_for(runtime, budget))
+        elif not isinstance(outcome, Fenced):
+            group.ends.append(_end(runtime, group.known, row, outcome))
+        slow = monotonic() - group.began > GROUP_SECONDS
+        if rest and group.ends and (slow or each):
+            last = _record(runtime, group, None if not slow else rest, budget)
+            group.began = monotonic()
+            if slow:
+                return monotonic() - began, last
+    if group.ends:
+        last = _record(runtime, group, None, budget)
+    return monotonic() - began, last
+
+
+def _drained(runtime: Runtime, group: Group, keeping: Keeping | None) -> Applied | None:
+    """An item has reported itself; now its run advances."""
+    return persist(runtime, lambda: drain(runtime, group.known.run.id, keeping=keeping), keeping)
+
+
+def _end(runtime: Runtime, known: Known, row: StepRow, outcome: Outcome) -> ItemEnd:
+    fact = fact_of(runtime, row, known, outcome)
+    if isinstance(fact, Succeeded):
+        return ItemEnd(row.id, row.item, value=fact.value)
+    assert isinstance(fact, Failed | Parked)
+    return ItemEnd(row.id, row.item, failure=fact)
+
+
+def _record(runtime: Runtime, group: Group, back: Sequence[StepRow] | None, budget: Budget) -> Applied | None:
+    fact = GroupEnded(group.fan_out, group.token, tuple(group.ends), tuple(row.id for row in back or ()))
+    group.ends = []
+    keeping = keeping_for(runtime, budget)
+    return persist(runtime, lambda: apply(runtime, group.known.run.id, (fact,), keeping=keeping), keeping)
+
+
+def _ring_on(runtime: Runtime, group: Group) -> None:
+    run, row = group.known.run, group.rows[0]
+    action = group.known.plan.nodes[row.name].action
+    runtime.bell.ring([RingStep(run.organization_id, run.id, group.fan_out, row.queue, row.priority, action)])

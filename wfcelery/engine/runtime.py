@@ -1,0 +1,54 @@
+"""What one process works with: its database, the plans it has met, and the four ports to the world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from wfcelery.clock import monotonic
+from wfcelery.definition.plan import Node, RetryPolicy
+from wfcelery.engine.plans import Plans
+from wfcelery.engine.ports import Bell, Caller, Policy, Router, Slots
+from wfcelery.settings import Settings
+from wfcelery.store.database import Database
+
+NO_POLICY = Policy()
+
+
+@dataclass(slots=True)
+class Runtime:
+    """Everything the engine needs, given to each of its functions."""
+
+    database: Database
+    settings: Settings
+    caller: Caller
+    bell: Bell
+    router: Router
+    slots: Slots
+    plans: Plans = field(default_factory=Plans)
+
+    def policy(self, node: Node) -> Policy:
+        """What the code of this process says of a step."""
+        return self.caller.policy(node.action) or NO_POLICY
+
+    def retry(self, node: Node) -> RetryPolicy | None:
+        """The retry policy of a step: the definition's, else the code's."""
+        return node.retry or self.policy(node).retry
+
+    def timeout(self, node: Node) -> float | None:
+        """Seconds an attempt may take: the definition's word, else the code's."""
+        policy = self.policy(node)
+        given = node.timeout if node.timeout is not None else policy.timeout
+        if given is None and policy.transactional:
+            return self.settings.transactional_timeout
+        return given
+
+
+@dataclass(slots=True)
+class Budget:
+    """How long one message may carry on with the steps it makes ready."""
+
+    seconds: float
+    began: float = field(default_factory=monotonic)
+
+    def left(self) -> bool:
+        return monotonic() - self.began < self.seconds

@@ -1,0 +1,139 @@
+"""A run as callers hold it: an id, and what can be asked of it from any process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from time import sleep
+from typing import Any, Generic, Literal, cast
+from uuid import UUID
+
+from typing_extensions import TypeVar
+
+from wfcelery.authoring.context import running_step
+from wfcelery.authoring.decorators import Step, Workflow
+from wfcelery.clock import monotonic
+from wfcelery.definition.values import loads, seconds
+from wfcelery.errors import (
+    Duration,
+    NotAllowedNow,
+    NotFound,
+    RunCancelled,
+    RunFailed,
+    RunTimedOut,
+    StepError,
+    StillRunning,
+)
+from wfcelery.service import definitions, runs
+from wfcelery.service.context import current
+
+R_co = TypeVar("R_co", covariant=True, default=Any)
+AnyT = TypeVar("AnyT", default=Any)
+RunStatus = Literal["pending", "running", "waiting", "cancelling", "succeeded", "failed", "cancelled", "timed_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """What one commit did to a run."""
+
+    version: int
+    at: datetime
+    facts: Sequence[Mapping[str, Any]]
+
+
+class Run(Generic[R_co]):
+    """A run, by its id alone: it can be pickled, kept, and asked from any process."""
+
+    __slots__ = ("id", "key")
+
+    def __init__(self, id: str, key: str | None = None) -> None:  # noqa: A002
+        self.id = id
+        self.key = key
+
+    def __repr__(self) -> str:
+        return f"Run({self.id!r})" if self.key is None else f"Run({self.id!r}, key={self.key!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __reduce__(self) -> tuple[type[Run[Any]], tuple[str, str | None]]:
+        return Run, (self.id, self.key)
+
+    def status(self) -> RunStatus:
+        """Where the run stands now. Raises `NotFound`."""
+        return cast(RunStatus, runs.status_of(current(), UUID(self.id)).status)
+
+    def result(self, timeout: Duration | None = None) -> R_co:
+        """What the workflow returned; waits for the end, `timeout` seconds at most (None: for ever).
+
+        Raises `RunFailed`, `RunCancelled`, `RunTimedOut`, or `StillRunning` when the time is up. Inside a step,
+        and for a run that is not committed yet, it raises `NotAllowedNow` at once: it would wait for itself.
+        """
+        if running_step() is not None:
+            raise NotAllowedNow("result() inside a step would hold a worker while it waits; make the other run's result an input instead")
+        patience = None if timeout is None else seconds(timeout)
+        began, pause = monotonic(), 0.002
+        while True:
+            found = runs.outcome_of(current(), UUID(self.id))
+            if found is None:
+                raise NotAllowedNow(f"run {self.id} is not committed yet, or does not exist; ask after the transaction that starts it")
+            if found.ended:
+                return cast(R_co, _value(self.id, found))
+            waited = monotonic() - began
+            if patience is not None and waited >= patience:
+                raise StillRunning(self.id, found.status)
+            sleep(pause if patience is None else min(pause, max(patience - waited, 0.0)))
+            pause = min(pause * 1.2, 0.25)
+
+    def cancel(self, reason: str = "operator cancel") -> None:
+        """Ask the run to end: what has not begun never will, what is under way is told. Nothing, where it has ended."""
+        runs.cancel(current(), UUID(self.id), reason)
+
+    def history(self) -> Sequence[HistoryEntry]:
+        """Everything that happened to the run, one entry a commit, oldest first."""
+        return [HistoryEntry(row.version, row.at, row.facts) for row in runs.history_of(current(), UUID(self.id))]
+
+    async def astatus(self) -> RunStatus:
+        """`status` from a coroutine."""
+        return await asyncio.to_thread(self.status)
+
+    async def aresult(self, timeout: Duration | None = None) -> R_co:
+        """`result` from a coroutine."""
+        return await asyncio.to_thread(self.result, timeout)
+
+    async def acancel(self, reason: str = "operator cancel") -> None:
+        """`cancel` from a coroutine."""
+        await asyncio.to_thread(self.cancel, reason)
+
+    async def ahistory(self) -> Sequence[HistoryEntry]:
+        """`history` from a coroutine."""
+        return await asyncio.to_thread(self.history)
+
+
+def _value(run: str, found: runs.Outcome) -> Any:
+    error, step = StepError.of(found.error), (found.error or {}).get("step", "")
+    match found.status:
+        case "succeeded":
+            return definitions.revive(found.workflow, None if found.output is None else loads(found.output))
+        case "failed":
+            raise RunFailed(run, step, error)
+        case "cancelled":
+            raise RunCancelled(run, found.reason or "")
+        case _:
+            raise RunTimedOut(run, step or None)
+
+
+def get_run(id_or_key: str, of: Workflow[..., AnyT] | Step[..., AnyT] | None = None, /) -> Run[AnyT]:
+    """The run of an id, of any unique tail of an id, or of a key (of one workflow, where `of` says which).
+
+    Raises `NotFound`, also where the key or tail fits several.
+    """
+    found = runs.find(current(), id_or_key, None if of is None else of.name)
+    if found is None:
+        raise NotFound("run", id_or_key)
+    return Run(str(found.id), key=found.key)

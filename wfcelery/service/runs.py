@@ -1,0 +1,186 @@
+"""What people ask of runs: find, show, list, follow, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from wfcelery.core.decision import RingRun
+from wfcelery.core.keys import idempotency_key
+from wfcelery.core.rows import NO_ITEM
+from wfcelery.errors import NotFound
+from wfcelery.service.context import Context
+from wfcelery.service.joining import joined_transaction
+from wfcelery.service.views import CommitView, RunSummary, RunView, StepView, attempts_of, error_view
+from wfcelery.store import inbox, reading
+from wfcelery.store.reading import HistoryRow, RunRecord, StepRecord
+
+ENDED = ("succeeded", "failed", "cancelled", "timed_out")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Where a run stands, and what became of it."""
+
+    workflow: str
+    status: str
+    output: str | None
+    error: dict[str, Any] | None
+    reason: str | None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+
+def outcome_of(context: Context, run: UUID) -> Outcome | None:
+    """The run's status and, when it has ended, its result; None where no committed row says anything."""
+    with context.transaction() as tx:
+        found = reading.outcome(tx, run)
+    return None if found is None else Outcome(found.workflow, found.status, found.output, found.error, found.reason)
+
+
+def status_of(context: Context, run: UUID) -> Outcome:
+    """As `outcome_of`; raises NotFound."""
+    found = outcome_of(context, run)
+    if found is None:
+        raise NotFound("run", str(run))
+    return found
+
+
+def history_of(context: Context, run: UUID) -> Sequence[HistoryRow]:
+    """One row a commit, oldest first. Raises NotFound."""
+    with context.transaction() as tx:
+        rows = reading.history(tx, run)
+        if not rows and reading.outcome(tx, run) is None:
+            raise NotFound("run", str(run))
+    return rows
+
+
+def told(context: Context, run: UUID) -> Sequence[CommitView]:
+    """The history as programs read it. Raises NotFound."""
+    return [CommitView(version=row.version, at=row.at, facts=row.facts) for row in history_of(context, run)]
+
+
+def find(context: Context, id_or_key: str, workflow: str | None = None) -> RunRecord | None:
+    """The run of an id, of the unique tail of one (four characters or more), or of a key; newest key first.
+
+    Raises NotFound where a tail fits several.
+    """
+    with context.transaction() as tx:
+        found = reading.find_runs(tx, id_or_key, workflow, limit=2)
+    if len(found) > 1:
+        raise NotFound("run", id_or_key, [str(run.id) for run in found])
+    return found[0] if found else None
+
+
+def listed(
+    context: Context, *, statuses: Sequence[str] = (), workflow: str | None = None, organization_id: str | None = None, limit: int = 50
+) -> Sequence[RunSummary]:
+    """The newest runs."""
+    with context.transaction() as tx:
+        found = reading.list_runs(tx, statuses=statuses, workflow=workflow, organization_id=organization_id, limit=limit)
+    return [RunSummary(**_summary(run)) for run in found]
+
+
+def shown(context: Context, id_or_key: str) -> RunView:
+    """One run with its steps and attempts. Raises NotFound."""
+    found = find(context, id_or_key)
+    if found is None:
+        raise NotFound("run", id_or_key)
+    with context.transaction() as tx:
+        steps = reading.steps(tx, found.id)
+        history = reading.history(tx, found.id)
+        label = reading.definition_label(tx, found.definition)
+    attempts = attempts_of(history)
+    views = [_step(found, step, attempts) for step in steps]
+    counts: dict[str, int] = {}
+    for view in views:
+        counts[view.status] = counts.get(view.status, 0) + 1
+    return RunView(
+        **_summary(found),
+        version=found.version,
+        definition=found.definition,
+        version_label=label or "",
+        deadline=found.deadline,
+        counts=counts,
+        executing=[view.name if view.item is None else f"{view.name}[{view.item}]" for view in views if view.status == "running"],
+        steps=views,
+        has_output=found.has_output,
+        allowed_actions=allowed_actions(found),
+    )
+
+
+def allowed_actions(run: RunRecord) -> Sequence[str]:
+    """The verbs that this run can take now."""
+    return () if run.status in (*ENDED, "cancelling") else ("cancel",)
+
+
+def cancel(context: Context, run: UUID, reason: str, by: str | None = None, **options: Any) -> None:
+    """Put a cancel into the run's inbox and ring; in the app's own transaction where one is open.
+
+    Nothing but an insert, so a slow request holds up nobody. Where that transaction is another database's, after
+    its commit. Raises NotFound.
+    """
+    joined = joined_transaction(context, options)
+    data = {"reason": reason or "operator cancel", "by": by}
+    if joined is None:
+        with context.transaction() as tx:
+            ring = _put(tx, run, data)
+        context.bell.ring([ring])
+    elif joined.tx is None:
+        status_of(context, run)
+        joined.after_commit(lambda: cancel(context, run, reason, by, join=False))
+    else:
+        ring = _put(joined.tx, run, data)
+        joined.after_commit(lambda: context.bell.ring([ring]))
+
+
+def _put(tx: Any, run: UUID, data: dict[str, Any]) -> RingRun:
+    found = reading.find_runs(tx, str(run), None, limit=1)
+    if not found:
+        raise NotFound("run", str(run))
+    inbox.put(tx, found[0].organization_id, run, "cancel", data)
+    return RingRun(found[0].organization_id, run, found[0].queue)
+
+
+def _summary(run: RunRecord) -> dict[str, Any]:
+    return {
+        "id": str(run.id),
+        "workflow": run.workflow,
+        "status": run.status,
+        "organization_id": run.organization_id,
+        "key": run.key,
+        "tags": run.tags,
+        "created": run.created_at,
+        "started": run.started_at,
+        "ended": run.ended_at,
+        "due": run.due_at,
+        "reason": run.reason,
+        "error": error_view(run.error),
+    }
+
+
+def _step(run: RunRecord, step: StepRecord, attempts: dict[tuple[str, int], Any]) -> StepView:
+    return StepView(
+        id=str(step.id),
+        name=step.name,
+        item=None if step.item == NO_ITEM else step.item,
+        status=step.status,
+        why=step.why,
+        attempt=step.attempt,
+        failures=step.failures,
+        lost=step.lost,
+        queue=step.queue,
+        worker=None if step.claimed_by is None else str(step.claimed_by),
+        key=idempotency_key(run.organization_id, run.id, step.name, step.item, step.round),
+        claimed=step.claimed_at,
+        ended=step.ended_at,
+        due=step.due_at,
+        items=step.wants if step.items_left is not None else None,
+        items_left=step.items_left,
+        error=error_view(step.error),
+        attempts=attempts.get((step.name, step.item), ()),
+    )

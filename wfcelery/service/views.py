@@ -1,0 +1,193 @@
+"""What people and programs read: the models behind `--json`. Times are UTC, spans seconds; no payload unless asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class View(BaseModel):
+    """A frozen model with a stable form."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class ErrorView(View):
+    """A sanitized error."""
+
+    type: str
+    code: str | None = None
+    message: str = ""
+    step: str | None = None
+
+
+class AttemptView(View):
+    """One attempt of a step, as the history tells it."""
+
+    number: int
+    outcome: str
+    started: datetime | None = None
+    ended: datetime
+    worker: str | None = None
+    child: str | None = None
+    error: ErrorView | None = None
+
+
+class StepView(View):
+    """One step of a run, or one item of a fan-out."""
+
+    id: str
+    name: str
+    item: int | None = None
+    status: str
+    why: str | None = None
+    attempt: int
+    failures: int
+    lost: int
+    queue: str | None = None
+    worker: str | None = None  # the id of the one that executes it, or did last
+    key: str
+    claimed: datetime | None = None
+    ended: datetime | None = None
+    due: datetime | None = None
+    items: int | None = None
+    items_left: int | None = None
+    error: ErrorView | None = None
+    attempts: Sequence[AttemptView] = ()
+
+
+class RunSummary(View):
+    """A run in a list."""
+
+    id: str
+    workflow: str
+    status: str
+    organization_id: str
+    key: str | None = None
+    tags: Sequence[str] = ()
+    created: datetime
+    started: datetime | None = None
+    ended: datetime | None = None
+    due: datetime | None = None
+    reason: str | None = None
+    error: ErrorView | None = None
+
+
+class RunView(RunSummary):
+    """A run with all its steps: which have ended how, which are open, and why it goes no further."""
+
+    version: int
+    definition: str
+    version_label: str
+    deadline: datetime | None = None
+    counts: Mapping[str, int]
+    executing: Sequence[str]
+    steps: Sequence[StepView]
+    has_output: bool = False
+    allowed_actions: Sequence[str] = ()
+
+
+class CommitView(View):
+    """What one commit recorded of a run."""
+
+    version: int
+    at: datetime
+    facts: Sequence[Mapping[str, Any]]
+
+
+class DeadLetterView(View):
+    """A step that will not be tried again by itself."""
+
+    id: str
+    run: str
+    workflow: str
+    step: str
+    item: int | None = None
+    reason: str
+    status: str
+    attempts: int
+    episode: int
+    created: datetime
+    ended: datetime | None = None
+    error: ErrorView | None = None
+
+
+class WorkerView(View):
+    """A worker of the fleet."""
+
+    id: str
+    name: str
+    host: str
+    process: str
+    alive: bool
+    lease_until: datetime
+    started: datetime
+    executing: int
+    queues: Sequence[str]
+    tasks: int
+    build: str
+
+
+class Finding(View):
+    """One thing that a check found."""
+
+    level: str  # ok | warning | error
+    what: str
+    remedy: str | None = None
+
+
+class Verdict(View):
+    """What verifying a run found; no problems means that its history folds to its rows."""
+
+    run: str
+    problems: Sequence[str]
+
+
+def error_view(stored: Mapping[str, Any] | None) -> ErrorView | None:
+    """The error of a row or a history fact."""
+    if not stored:
+        return None
+    code = stored.get("code")
+    return ErrorView(
+        type=str(stored.get("type", "Unknown")),
+        code=None if code is None else str(code),
+        message=str(stored.get("message", "")),
+        step=stored.get("step"),
+    )
+
+
+_ENDS = {
+    "step_succeeded": "succeeded",
+    "step_failed": "failed",
+    "step_timed_out": "timed_out",
+    "step_retried": "failed",
+    "step_lost": "lost",
+    "step_parked": "parked",
+}
+
+
+def attempts_of(history: Iterable[Any]) -> dict[tuple[str, int], list[AttemptView]]:
+    """The attempts of every step and item, read off the history. Items that succeeded in groups are one attempt each."""
+    found: dict[tuple[str, int], list[AttemptView]] = {}
+    kept: dict[str, datetime] = {}
+    for row in history:
+        for fact in row.facts:
+            what, step = fact["fact"], fact.get("step")
+            if what == "step_ready" and step is not None:
+                kept[step] = row.at
+            if what in _ENDS and "attempt" in fact:
+                started = fact.get("started")
+                attempt = AttemptView(
+                    number=fact["attempt"],
+                    outcome="timed_out" if fact.get("end") == "timed_out" else _ENDS[what],
+                    started=datetime.fromisoformat(started) if started else kept.get(step),
+                    ended=row.at,
+                    worker=fact.get("worker"),
+                    child=fact.get("child"),
+                    error=error_view(fact.get("error")),
+                )
+                found.setdefault((step, fact.get("item", -1)), []).append(attempt)
+    return found

@@ -1,0 +1,203 @@
+"""What is due: selected without locks, in batches, the oldest first. Rings move their own time on in the same statement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from wfcelery.core.decision import Ring, RingRun, RingStep
+from wfcelery.core.rows import NO_ITEM
+from wfcelery.store.database import Tx
+from wfcelery.store.schema import inbox, run, step, wait
+from wfcelery.store.statements import Ids, Statement, Words, among, clock, fixed, later, one, seconds_until
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt under way, by its token: a later attempt of the same step is another one."""
+
+    run: UUID
+    step: UUID
+    token: UUID
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """An open wait whose time has come."""
+
+    run: UUID
+    step: UUID
+    wait: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that is due by itself: by its deadline, the end of its grace, or what waits in its inbox."""
+
+    run: UUID
+
+
+_many = one("many", sa.Integer)
+
+_ATTEMPTS = Statement(
+    sa.select(step.c.run, step.c.id, step.c.token, step.c.name)
+    .where(step.c.status == "running", step.c.deadline_at <= fixed(clock()))
+    .order_by(step.c.deadline_at)
+    .limit(_many)
+)
+_WAITS = Statement(
+    sa.select(wait.c.run, wait.c.step, wait.c.id)
+    .where(wait.c.status == "open", wait.c.due_at <= fixed(clock()))
+    .order_by(wait.c.due_at)
+    .limit(_many)
+)
+_RUNS = Statement(sa.select(run.c.id).where(run.c.due_at <= fixed(clock()), run.c.status != "pending").order_by(run.c.due_at).limit(_many))
+
+_INBOXES = Statement(
+    sa.select(inbox.c.run).where(inbox.c.ring_at <= clock()).group_by(inbox.c.run).order_by(sa.func.min(inbox.c.ring_at)).limit(_many)
+)
+
+
+def attempts(tx: Tx, many: int) -> Sequence[Attempt]:
+    """Attempts past their deadline."""
+    return [Attempt(*row) for row in tx.execute(_ATTEMPTS, {"many": many}).rows]
+
+
+def waits(tx: Tx, many: int) -> Sequence[Wait]:
+    """Open waits whose time has come."""
+    return [Wait(*row) for row in tx.execute(_WAITS, {"many": many}).rows]
+
+
+def runs(tx: Tx, many: int) -> Sequence[Run]:
+    """Runs past their deadline or their grace."""
+    return [Run(row[0]) for row in tx.execute(_RUNS, {"many": many}).rows]
+
+
+def inboxes(tx: Tx, many: int) -> Sequence[Run]:
+    """Runs whose inbox nobody has drained in time."""
+    return [Run(row[0]) for row in tx.execute(_INBOXES, {"many": many}).rows]
+
+
+# -- rings --------------------------------------------------------------------------------------------------------------
+
+
+# Between two bounds a planner without statistics expects few rows, and asks the index.
+_LONG_AGO = {"postgresql": "timestamptz 'epoch'", "sqlite": "0"}
+
+
+def _ring(table: sa.Table, key: sa.Column[Any], *returned: Any) -> Statement:
+    """Move the ring time of what is due on by `pause`, skipping what another sweep has locked."""
+
+    def make(dialect: str) -> Any:
+        overdue = (
+            sa.select(key)
+            .where(table.c.ring_at <= fixed(clock()), table.c.ring_at > sa.literal_column(_LONG_AGO[dialect]))
+            .order_by(table.c.ring_at)
+            .limit(_many)
+            .with_for_update(skip_locked=True, key_share=True)
+        )
+        chosen = key == sa.func.any(sa.func.array(overdue.scalar_subquery())) if dialect == "postgresql" else key.in_(overdue)
+        return sa.update(table).where(chosen).values(ring_at=later(one("pause", sa.Float))).returning(*returned)
+
+    return Statement(make)
+
+
+_RING_STEPS = _ring(
+    step, step.c.id, step.c.organization_id, step.c.run, step.c.id, step.c.queue, step.c.priority, step.c.name, step.c.status
+)
+_RING_RUNS = _ring(run, run.c.id, run.c.organization_id, run.c.id, run.c.queue)
+_RING_INBOX = _ring(inbox, inbox.c.id, inbox.c.organization_id, inbox.c.run)
+
+
+_item = step.alias("item")
+_READY_ITEM = sa.and_(_item.c.fan_out == step.c.id, _item.c.status == "ready")
+# Every commit that makes an item ready writes its fan-out's row too, and so sets the next ring again.
+_NOTHING_TO_TAKE = Statement(
+    sa.update(step)
+    .where(
+        among(step.c.id, one("ids", Ids)),
+        sa.func.coalesce(step.c.expanded, step.c.wants) >= step.c.wants,
+        ~sa.exists(sa.select(_item.c.id).where(_READY_ITEM, _item.c.due_at <= fixed(clock()))),
+    )
+    .values(ring_at=sa.select(sa.func.min(_item.c.due_at)).where(_READY_ITEM).scalar_subquery())
+    .returning(step.c.id)
+)
+
+
+def ring_steps(tx: Tx, many: int, pause: float) -> Sequence[Ring]:
+    """Ready steps and fan-outs that nobody took in time; each is not found again for `pause` seconds.
+
+    A fan-out none of whose items can be taken now is not rung: its next ring is at the time of its next ready item.
+    """
+    found = tx.execute(_RING_STEPS, {"many": many, "pause": pause}).rows
+    fan_outs = [row[2] for row in found if row[6] == "waiting"]
+    idle = {row[0] for row in tx.execute(_NOTHING_TO_TAKE, {"ids": fan_outs}).rows} if fan_outs else set()
+    return [RingStep(*row[:6]) for row in found if row[2] not in idle]
+
+
+def ring_runs(tx: Tx, many: int, pause: float) -> Sequence[Ring]:
+    """Runs that nobody has begun, and runs whose inbox nobody has drained in time."""
+    given = {"many": many, "pause": pause}
+    begun = [RingRun(*row) for row in tx.execute(_RING_RUNS, given).rows]
+    waiting = {(row[0], row[1]) for row in tx.execute(_RING_INBOX, given).rows}
+    return [*begun, *(RingRun(organization, run_id) for organization, run_id in sorted(waiting))]
+
+
+# -- the database as bell -----------------------------------------------------------------------------------------------
+
+_BELL_STEPS = Statement(
+    sa.select(step.c.organization_id, step.c.run, step.c.id, step.c.queue, step.c.priority, step.c.name)
+    .where(
+        step.c.ring_at.is_not(None),
+        step.c.item == NO_ITEM,
+        among(step.c.queue, one("queues", Words)),
+        sa.or_(step.c.due_at <= fixed(clock()), step.c.status == "waiting"),
+    )
+    .order_by(step.c.ring_at)
+    .limit(_many)
+)
+_BELL_RUNS = Statement(
+    sa.select(run.c.organization_id, run.c.id, run.c.queue)
+    .where(run.c.ring_at.is_not(None), run.c.due_at <= fixed(clock()))
+    .order_by(run.c.ring_at)
+    .limit(_many)
+)
+_BELL_INBOX = Statement(sa.select(inbox.c.organization_id, inbox.c.run).order_by(inbox.c.ring_at).limit(_many))
+
+
+def ringable(tx: Tx, queues: Sequence[str], many: int) -> Sequence[Ring]:
+    """Everything a worker without a broker can take now, whoever else was told: the claim decides."""
+    steps: list[Ring] = [RingStep(*row) for row in tx.execute(_BELL_STEPS, {"queues": list(queues), "many": many}).rows]
+    runs_: list[Ring] = [RingRun(*row) for row in tx.execute(_BELL_RUNS, {"many": many}).rows]
+    inboxes = {(row[0], row[1]) for row in tx.execute(_BELL_INBOX, {"many": many}).rows}
+    return [*steps, *runs_, *(RingRun(organization, run_id) for organization, run_id in sorted(inboxes))]
+
+
+# -- looking ahead ------------------------------------------------------------------------------------------------------
+
+
+def _soonest(column: Any, *where: Any) -> Any:
+    ahead = fixed(later(one("within", sa.Float)))
+    return sa.select(sa.func.min(column)).where(column <= ahead, *where).scalar_subquery()
+
+
+_NEXT = [
+    Statement(sa.select(seconds_until(_soonest(step.c.ring_at)))),
+    Statement(sa.select(seconds_until(_soonest(wait.c.due_at, wait.c.status == "open")))),
+    Statement(sa.select(seconds_until(_soonest(step.c.deadline_at, step.c.status == "running")))),
+    Statement(sa.select(seconds_until(_soonest(run.c.due_at, run.c.status != "pending")))),
+    Statement(sa.select(seconds_until(_soonest(run.c.ring_at)))),
+    Statement(sa.select(seconds_until(_soonest(inbox.c.ring_at)))),
+]
+
+
+def next_due(tx: Tx, within: float) -> float | None:
+    """Seconds until the next thing falls due within so many seconds (0 or less: already), or None."""
+    found = [tx.execute(statement, {"within": within}).rows[0][0] for statement in _NEXT]
+    due = [seconds for seconds in found if seconds is not None]
+    return min(due) if due else None

@@ -1,0 +1,61 @@
+"""Facts for a run from outside its own steps: put without the run's lock, applied and deleted under it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from wfcelery.clock import uuid7
+from wfcelery.definition.values import dumps, loads
+from wfcelery.store.database import Tx
+from wfcelery.store.schema import inbox
+from wfcelery.store.statements import Statement, clock, later, one
+
+RING_AFTER = 1.0  # seconds after which the sweep rings for a fact whose own ring was lost
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    """One fact that waits for a run."""
+
+    id: UUID
+    fact: str
+    data: dict[str, Any]
+
+
+_PUT = Statement(
+    sa.insert(inbox).values(
+        id=one("id", sa.Uuid),
+        organization_id=one("organization_id", sa.Text),
+        run=one("run", sa.Uuid),
+        at=clock(),
+        ring_at=later(sa.literal(RING_AFTER, sa.Float)),
+        fact=one("fact", sa.Text),
+        data=one("data", sa.Text),
+    )
+)
+_READ = Statement(
+    sa.select(inbox.c.id, inbox.c.fact, inbox.c.data)
+    .where(inbox.c.run == one("run", sa.Uuid))
+    .order_by(inbox.c.id)
+    .limit(one("many", sa.Integer))
+)
+_LOOK = Statement(sa.select(inbox.c.id).where(inbox.c.run == one("run", sa.Uuid)).limit(1))
+
+
+def put(tx: Tx, organization_id: str, run: UUID, fact: str, data: dict[str, Any]) -> None:
+    """An insert and nothing else, so that it can stand in an app's open transaction without holding up the run."""
+    tx.execute(_PUT, {"id": uuid7(), "organization_id": organization_id, "run": run, "fact": fact, "data": dumps(data)})
+
+
+def read(tx: Tx, run: UUID, many: int) -> list[InboxRow]:
+    """The oldest rows; what is applied is deleted by exactly these ids, which are not in the order of commits."""
+    return [InboxRow(row[0], row[1], loads(row[2])) for row in tx.execute(_READ, {"run": run, "many": many}).rows]
+
+
+def look(tx: Tx, run: UUID) -> bool:
+    """Whether anything waits for the run."""
+    return bool(tx.execute(_LOOK, {"run": run}).rows)

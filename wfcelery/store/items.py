@@ -1,0 +1,186 @@
+"""Rows alike in everything but their id and value: items of a fan-out, thousands in one statement.
+
+PostgreSQL takes them as arrays; SQLite, where a statement costs no round trip, one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from wfcelery.core.decision import Decision
+from wfcelery.core.rows import NO_ITEM, StepRow
+from wfcelery.core.states import StepStatus
+from wfcelery.definition.values import dumps
+from wfcelery.errors import RowChanged
+from wfcelery.store.database import Tx
+from wfcelery.store.schema import step
+from wfcelery.store.statements import Ids, Numbers, Parameters, Statement, Texts, among, clock, one
+
+FEW = 3  # rows that are no crowd
+
+_IDLE = (StepStatus.READY, StepStatus.HELD, StepStatus.BLOCKED)
+Alike = tuple[Any, ...]
+
+
+def save_alike(tx: Tx, decision: Decision) -> list[StepRow]:
+    """Write the crowds among the rows of a decision; the rest is the caller's to write one by one.
+
+    Raises RowChanged where a row is no longer what it was read as.
+    """
+    crowds: dict[Alike, list[StepRow]] = {}
+    rest: list[StepRow] = []
+    for row in decision.steps:
+        alike = _alike(row)
+        if alike is None:
+            rest.append(row)
+        else:
+            crowds.setdefault(alike, []).append(row)
+    for alike, rows in crowds.items():
+        if len(rows) < FEW:
+            rest.extend(rows)
+        elif alike[0] == "born":
+            _bear(tx, decision, rows)
+        elif alike[0] == "succeeded":
+            _succeed(tx, decision, rows)
+        else:
+            _close(tx, decision, rows)
+    return rest
+
+
+def _alike(row: StepRow) -> Alike | None:
+    """What rows of one crowd have in common; None: the row goes alone."""
+    if row.item == NO_ITEM:
+        return None
+    if row.seen is None:
+        waits = row.status in (StepStatus.READY, StepStatus.HELD) and not row.delay and row.due_at is None
+        return ("born", row.name, row.fan_out, row.status, row.why, row.queue, row.priority, row.timeout) if waits else None
+    if row.status is StepStatus.SUCCEEDED and row.seen[0] is StepStatus.RUNNING:
+        return "succeeded", row.seen, row.why
+    if row.status is StepStatus.CANCELLED and row.seen[0] in _IDLE:
+        return "closed", row.seen, row.why
+    return None
+
+
+# -- births -------------------------------------------------------------------------------------------------------------
+
+_SAME: dict[str, Any] = {
+    "organization_id": one("organization_id", sa.Text),
+    "run": one("run", sa.Uuid),
+    "name": one("name", sa.Text),
+    "round": one("round", sa.Integer),
+    "fan_out": one("fan_out", sa.Uuid),
+    "status": one("status", sa.Text),
+    "why": one("why", sa.Text),
+    "queue": one("queue", sa.Text),
+    "priority": one("priority", sa.Integer),
+    "timeout": one("timeout", sa.Float),
+    # One moment for all, so that they are claimed in the order of their numbers.
+    "due_at": sa.case((one("status", sa.Text) == "ready", one("now", step.c.due_at.type)), else_=sa.null()),
+}
+
+
+def _bear_many(dialect: str) -> Any:
+    if dialect != "postgresql":
+        own = {"id": one("id", sa.Uuid), "item": one("item", sa.Integer), "input": one("input", sa.Text)}
+        return sa.insert(step).values(**own, **_SAME)
+    born = (
+        sa.func.unnest(one("ids", Ids), one("items", Numbers), one("inputs", Texts))
+        .table_valued("id", "item", "input", name="born")
+        .render_derived()
+    )
+    values: dict[str, Any] = {"id": born.c.id, "item": born.c.item, "input": born.c.input, **_SAME}
+    given = sa.select(*(value.label(name) for name, value in values.items()))
+    return sa.insert(step).from_select(list(values), given, include_defaults=False)
+
+
+_BEAR = Statement(_bear_many)
+_NOW = Statement(sa.select(clock()))
+
+
+def _bear(tx: Tx, decision: Decision, rows: list[StepRow]) -> None:
+    first, run = rows[0], decision.run
+    same: Parameters = {
+        "organization_id": run.organization_id,
+        "run": run.id,
+        "name": first.name,
+        "round": first.round,
+        "fan_out": first.fan_out,
+        "status": str(first.status),
+        "why": first.why,
+        "queue": first.queue,
+        "priority": first.priority,
+        "timeout": first.timeout,
+        "now": tx.execute(_NOW).rows[0][0],
+    }
+    inputs = [_text(row.input) for row in rows]
+    if tx.dialect == "postgresql":
+        tx.execute(_BEAR, {**same, "ids": [row.id for row in rows], "items": [row.item for row in rows], "inputs": inputs})
+    else:
+        tx.many(_BEAR, [{**same, "id": row.id, "item": row.item, "input": text} for row, text in zip(rows, inputs, strict=True)])
+
+
+# -- ends ---------------------------------------------------------------------------------------------------------------
+
+_OVER: dict[str, Any] = {
+    "why": one("new_why", sa.Text),
+    "ring_at": sa.null(),
+    "due_at": sa.null(),
+    "deadline_at": sa.null(),
+    "ended_at": clock(),
+}
+_MINE = sa.and_(step.c.status == "running", step.c.token == one("mine", sa.Uuid))
+
+
+def _succeed_many(dialect: str) -> Any:
+    if dialect != "postgresql":
+        change = sa.update(step).where(step.c.id == one("step", sa.Uuid), _MINE)
+        return change.values(status="succeeded", output=one("value", sa.Text), error=sa.null(), **_OVER)
+    ended = (
+        sa.func.unnest(one("ids", Ids), one("values_", Texts))
+        .table_valued(sa.column("id", sa.Uuid), sa.column("value", sa.Text), name="ended")
+        .render_derived()
+    )
+    # By the ids as one array too: a planner that knows nothing of the join would read the whole table.
+    change = sa.update(step).where(among(step.c.id, one("ids", Ids)), step.c.id == ended.c.id, _MINE)
+    return change.values(status="succeeded", output=ended.c.value, error=sa.null(), **_OVER)
+
+
+_SUCCEED = Statement(_succeed_many)
+_CLOSE = Statement(
+    sa.update(step)
+    .where(among(step.c.id, one("ids", Ids)), step.c.status == one("seen_status", sa.Text), step.c.token.is_(None))
+    .values(status="cancelled", **_OVER)
+)
+
+
+def _succeed(tx: Tx, decision: Decision, rows: list[StepRow]) -> None:
+    assert rows[0].seen is not None
+    same: Parameters = {"mine": rows[0].seen[1], "new_why": rows[0].why}
+    if tx.dialect == "postgresql":
+        count = tx.execute(_SUCCEED, {**same, "ids": _ids(rows), "values_": [dumps(row.output) for row in rows]}).count
+    else:
+        count = tx.many(_SUCCEED, [{**same, "step": row.id, "value": dumps(row.output)} for row in rows])
+    _all_met(count, decision, rows)
+
+
+def _close(tx: Tx, decision: Decision, rows: list[StepRow]) -> None:
+    assert rows[0].seen is not None
+    given = {"ids": _ids(rows), "seen_status": str(rows[0].seen[0]), "new_why": rows[0].why}
+    _all_met(tx.execute(_CLOSE, given).count, decision, rows)
+
+
+def _ids(rows: Iterable[StepRow]) -> list[UUID]:
+    return [row.id for row in rows]
+
+
+def _all_met(count: int, decision: Decision, rows: list[StepRow]) -> None:
+    if count != len(rows):
+        raise RowChanged(f"{len(rows) - count} items of run {decision.run.id}")
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else dumps(value)

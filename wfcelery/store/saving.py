@@ -1,0 +1,382 @@
+"""What a decision wrote becomes rows, each over the status and token it was read with; a mismatch rolls all back.
+
+`save` runs under the run's lock; the hot path beside it stands in `hot`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from wfcelery.clock import uuid7
+from wfcelery.core.decision import DeadLetter, Decision
+from wfcelery.core.rows import NO_ITEM, RunRow, StepRow, WaitRow
+from wfcelery.core.states import RUN_ENDED, STEP_ENDED, RunStatus, StepStatus
+from wfcelery.definition.values import dumps
+from wfcelery.errors import RowChanged
+from wfcelery.store import items
+from wfcelery.store.database import Tx
+from wfcelery.store.schema import Instant, dead_letter, history, inbox, run, step, wait
+from wfcelery.store.statements import Ids, Parameters, Statement, among, clock, is_one_of, later, one
+
+RING_AFTER = 5.0  # seconds after which the sweep rings a step that its commit's own ring did not get claimed
+
+
+# -- the run ------------------------------------------------------------------------------------------------------------
+
+
+def _due() -> Any:
+    """What the run waits for as a whole: its deadline from its begin on, a grace while it is cancelling."""
+    status, grace = one("status", sa.Text), one("grace", sa.Float)
+    return sa.case(
+        (is_one_of(status, RUN_ENDED), sa.null()),
+        (grace.is_not(None), later(grace)),
+        (sa.or_(run.c.version == 0, one("reopened", sa.Boolean)), run.c.deadline),
+        else_=run.c.due_at,
+    )
+
+
+_RUN_VALUES: dict[str, Any] = {
+    "version": run.c.version + 1,
+    "status": one("status", sa.Text),
+    "variables": one("variables", sa.Text),
+    "output": one("output", sa.Text),
+    "error": one("error", sa.Text),
+    "ending": one("ending", sa.Text),
+    "reason": one("reason", sa.Text),
+    "open_steps": one("open_steps", sa.Integer),
+    "open_waits": one("open_waits", sa.Integer),
+}
+
+
+def advance_run() -> sa.Update:
+    """The run's row over the version it was read with."""
+    return (
+        sa.update(run)
+        .where(run.c.id == one("run", sa.Uuid), run.c.version == one("seen", sa.Integer))
+        .values(
+            **_RUN_VALUES,
+            due_at=_due(),
+            ring_at=sa.null(),
+            started_at=sa.func.coalesce(run.c.started_at, clock()),
+            ended_at=sa.case((is_one_of(one("status", sa.Text), RUN_ENDED), clock()), else_=sa.null()),
+        )
+    )
+
+
+_SAVE_RUN = Statement(advance_run())
+
+
+def run_parameters(decision: Decision) -> dict[str, Any]:
+    """What `advance_run` takes."""
+    row: RunRow = decision.run
+    return {
+        "run": row.id,
+        "seen": decision.seen_version,
+        "status": str(row.status),
+        "variables": dumps(row.variables) if row.variables else None,
+        "output": dumps(row.output) if row.status is RunStatus.SUCCEEDED else None,
+        "error": None if row.error is None else dumps(row.error),
+        "ending": None if row.ending is None else str(row.ending),
+        "reason": row.reason,
+        "open_steps": row.open_steps,
+        "open_waits": row.open_waits,
+        "grace": decision.grace,
+        "reopened": any(fact["fact"] == "run_reopened" for fact in decision.facts),
+    }
+
+
+# -- steps --------------------------------------------------------------------------------------------------------------
+
+
+def _step_values(p: str) -> dict[str, Any]:
+    """What a decision says of a step, as parameters whose names begin with `p`."""
+    status = one(p + "status", sa.Text)
+    plain = {
+        name: one(p + name, kind)
+        for name, kind in {
+            "status": sa.Text,
+            "why": sa.Text,
+            "attempt": sa.Integer,
+            "failures": sa.Integer,
+            "lost": sa.Integer,
+            "token": sa.Uuid,
+            "claimed_by": sa.Uuid,
+            "child": sa.Text,
+            "queue": sa.Text,
+            "priority": sa.Integer,
+            "timeout": sa.Float,
+            "input": sa.Text,
+            "output": sa.Text,
+            "error": sa.Text,
+            "blockers": sa.Integer,
+            "wants": sa.Integer,
+            "fired": sa.Integer,
+            "items_left": sa.Integer,
+            "expanded": sa.Integer,
+        }.items()
+    }
+    given = one(p + "due_at", Instant)
+    due = sa.case((given.is_not(None), given), (status == "ready", later(one(p + "delay", sa.Float))), else_=sa.null())
+    ended = sa.case((one(p + "ended", sa.Boolean), clock()), else_=sa.null())
+    return plain | {"due_at": due, "ended_at": ended}
+
+
+def birth(p: str) -> dict[str, Any]:
+    """A new row: its place, its values, and what a claim would write where it is born running."""
+    running = one(p + "status", sa.Text) == "running"
+    ring = one(p + "ring_in", sa.Float)
+    return {
+        "id": one(p + "id", sa.Uuid),
+        "organization_id": one("organization_id", sa.Text),
+        "run": one("run", sa.Uuid),
+        "name": one(p + "name", sa.Text),
+        "item": one(p + "item", sa.Integer),
+        "round": one(p + "round", sa.Integer),
+        "fan_out": one(p + "fan_out", sa.Uuid),
+        **_step_values(p),
+        "ring_at": later(ring),
+        "claimed_at": sa.case((running, clock()), else_=sa.null()),
+        "first_at": sa.case((running, clock()), else_=sa.null()),
+        "deadline_at": sa.case((running, later(one(p + "timeout", sa.Float))), else_=sa.null()),
+    }
+
+
+def change(p: str = "") -> sa.Update:
+    """A row over the status and token it was read with. A fan-out keeps an earlier ring it still waits for."""
+    ring, running = one(p + "ring_in", sa.Float), one(p + "status", sa.Text) == "running"
+    sooner = sa.and_(one(p + "status", sa.Text) == "waiting", step.c.ring_at > clock(), step.c.ring_at < later(ring))
+    return (
+        sa.update(step)
+        .where(
+            step.c.id == one("step", sa.Uuid),
+            step.c.status == one("seen_status", sa.Text),
+            step.c.token.is_not_distinct_from(one("seen_token", sa.Uuid)),
+        )
+        .values(
+            **_step_values(p),
+            ring_at=sa.case((sooner, step.c.ring_at), else_=later(ring)),
+            claimed_at=sa.case((running, clock()), else_=step.c.claimed_at),
+            first_at=sa.case((running, sa.func.coalesce(step.c.first_at, clock())), else_=step.c.first_at),
+            deadline_at=sa.case((running, later(one(p + "timeout", sa.Float))), else_=sa.null()),
+        )
+    )
+
+
+_INSERT_STEP = Statement(sa.insert(step).values(**birth("")))
+_UPDATE_STEP = Statement(change())
+
+
+def step_parameters(decision: Decision, row: StepRow, rings: bool) -> dict[str, Any]:
+    """What `birth` and `change` take of a row."""
+    ended = row.status in STEP_ENDED
+    return {
+        "status": str(row.status),
+        "why": row.why,
+        "attempt": row.attempt,
+        "failures": row.failures,
+        "lost": row.lost,
+        "token": row.token,
+        "claimed_by": row.claimed_by,
+        "child": row.child,
+        "queue": row.queue,
+        "priority": row.priority,
+        "timeout": row.timeout,
+        "input": None if row.input is None else dumps(row.input),
+        "output": dumps(row.output) if row.status in (StepStatus.SUCCEEDED, StepStatus.REPORTED) and row.items_left is None else None,
+        "error": None if row.error is None else dumps(row.error),
+        "blockers": row.blockers,
+        "wants": row.wants,
+        "fired": row.fired,
+        "items_left": row.items_left,
+        "expanded": row.expanded,
+        "due_at": row.due_at if row.status is StepStatus.READY and row.due_at is not None else None,
+        "delay": row.delay or 0.0,
+        "ring_in": ring_in(decision, row, rings),
+        "ended": ended,
+    }
+
+
+def ring_in(decision: Decision, row: StepRow, rings: bool) -> float | None:
+    """Seconds until the sweep shall ring for a row, or None where nobody rings for it.
+
+    A ready step: at its time, or a while after the commit's own ring. An item: never, its fan-out is rung as
+    one thing. A fan-out: a while after each change of its counter; at once while items are to be born; at the
+    earliest time of the items this commit puts back.
+    """
+    if row.status is StepStatus.READY and row.item == NO_ITEM:
+        return RING_AFTER if row.ring and rings else (row.delay or 0.0)
+    if row.status is StepStatus.WAITING and row.items_left is not None:
+        if row.expanded is not None and row.expanded < row.wants:
+            return 0.0 if not rings else 1.0
+        delays = [item.delay or 0.0 for item in decision.steps if item.fan_out == row.id and item.status is StepStatus.READY]
+        later_ones = [delay for delay in delays if delay > 0.0]
+        return min([RING_AFTER, *later_ones])
+    return None
+
+
+_INSERT_WAIT = Statement(
+    sa.insert(wait).values(
+        id=one("id", sa.Uuid),
+        organization_id=one("organization_id", sa.Text),
+        run=one("run", sa.Uuid),
+        step=one("step", sa.Uuid),
+        kind=one("kind", sa.Text),
+        status="open",
+        due_at=sa.case((one("due_at", Instant).is_not(None), one("due_at", Instant)), else_=later(one("delay", sa.Float))),
+        opened_at=clock(),
+    )
+)
+_WAIT_CAME = Statement(
+    sa.update(wait).where(among(wait.c.id, one("ids", Ids)), wait.c.status == "open").values(status="due", ended_at=clock())
+)
+_WAITS_CLOSED = Statement(
+    sa.update(wait)
+    .where(wait.c.run == one("run", sa.Uuid), among(wait.c.step, one("ids", Ids)), wait.c.status == "open")
+    .values(status="cancelled", ended_at=clock())
+)
+_WAITS_REOPENED = Statement(
+    sa.update(wait)
+    .where(wait.c.run == one("run", sa.Uuid), among(wait.c.step, one("ids", Ids)), wait.c.status == "cancelled")
+    .values(status="open", ended_at=sa.null())
+)
+_LET_GO = Statement(
+    sa.update(step)
+    .where(
+        step.c.run == one("run", sa.Uuid),
+        step.c.name == one("name", sa.Text),
+        step.c.item >= one("first", sa.Integer),
+        step.c.item < one("last", sa.Integer),
+        step.c.status == "held",
+    )
+    .values(status="ready", why=sa.null(), due_at=clock())
+)
+_HISTORY = Statement(
+    sa.insert(history).values(
+        run=one("run", sa.Uuid),
+        version=one("version", sa.Integer),
+        organization_id=one("organization_id", sa.Text),
+        at=clock(),
+        facts=one("facts", sa.Text),
+    )
+)
+_APPLIED = Statement(sa.delete(inbox).where(among(inbox.c.id, one("ids", Ids))))
+_EPISODE = sa.select(sa.func.coalesce(sa.func.max(dead_letter.c.episode), 0) + 1).where(dead_letter.c.step == one("step", sa.Uuid))
+_BURY = Statement(
+    sa.insert(dead_letter).values(
+        id=one("id", sa.Uuid),
+        organization_id=one("organization_id", sa.Text),
+        run=one("run", sa.Uuid),
+        workflow=one("workflow", sa.Text),
+        step=one("step", sa.Uuid),
+        name=one("name", sa.Text),
+        item=one("item", sa.Integer),
+        reason=one("reason", sa.Text),
+        error=one("error", sa.Text),
+        attempts=one("attempts", sa.Integer),
+        episode=_EPISODE.scalar_subquery(),
+        status=one("status", sa.Text),
+        created_at=clock(),
+        ended_at=sa.case((one("status", sa.Text) == "handled", clock()), else_=sa.null()),
+    )
+)
+_RETRIED = Statement(
+    sa.update(dead_letter)
+    .where(among(dead_letter.c.step, one("ids", Ids)), dead_letter.c.status == "open")
+    .values(status="retried", ended_at=clock())
+)
+
+
+def save(tx: Tx, decision: Decision, rings: bool = True) -> None:
+    """Write everything a decision says, under the run's lock. `rings`: whether a ring of this process reaches a worker.
+
+    Raises RowChanged where any row is no longer what it was read as; the transaction must then be rolled back.
+    """
+    row = decision.run
+    if decision.ignored is None:
+        if tx.execute(_SAVE_RUN, run_parameters(decision)).count != 1:
+            raise RowChanged(f"run {row.id}", f"version {decision.seen_version}")
+        _save_steps(tx, decision, rings)
+        _save_waits(tx, decision)
+        for letter in decision.dead_letters:
+            tx.execute(_BURY, _letter_parameters(row, letter))
+        if decision.retried:
+            tx.execute(_RETRIED, {"ids": decision.retried})
+        tx.execute(_HISTORY, history_parameters(decision))
+    if decision.inbox_done:
+        tx.execute(_APPLIED, {"ids": decision.inbox_done})
+
+
+def _save_steps(tx: Tx, decision: Decision, rings: bool) -> None:
+    born: list[Parameters] = []
+    changed: list[Parameters] = []
+    place = {"organization_id": decision.run.organization_id, "run": decision.run.id}
+    # Changes in the order of their ids: no two transactions of one run are open at once, but claims lock rows too.
+    for row in items.save_alike(tx, decision):
+        values = step_parameters(decision, row, rings)
+        if row.seen is None:
+            values |= place | {"id": row.id, "name": row.name, "item": row.item, "round": row.round, "fan_out": row.fan_out}
+            born.append(values)
+        else:
+            values |= {"step": row.id, "seen_status": str(row.seen[0]), "seen_token": row.seen[1]}
+            changed.append(values)
+    changed.sort(key=lambda values: values["step"])
+    if changed and tx.many(_UPDATE_STEP, changed) != len(changed):
+        raise RowChanged(f"a step of run {decision.run.id}")
+    tx.many(_INSERT_STEP, born)
+    for row in decision.steps:
+        if row.let_go is not None:
+            first, last = row.let_go
+            tx.execute(_LET_GO, {"run": decision.run.id, "name": row.name, "first": first, "last": last})
+
+
+def _save_waits(tx: Tx, decision: Decision) -> None:
+    row = decision.run
+    for one_wait in decision.waits:
+        tx.execute(_INSERT_WAIT, _wait_parameters(row, one_wait))
+    if decision.waits_came and tx.execute(_WAIT_CAME, {"ids": decision.waits_came}).count != len(decision.waits_came):
+        raise RowChanged(f"a wait of run {row.id}")
+    if decision.waits_closed:
+        tx.execute(_WAITS_CLOSED, {"run": row.id, "ids": decision.waits_closed})
+    if decision.waits_reopened:
+        tx.execute(_WAITS_REOPENED, {"run": row.id, "ids": decision.waits_reopened})
+
+
+def _wait_parameters(row: RunRow, opened: WaitRow) -> Parameters:
+    return {
+        "id": opened.id,
+        "organization_id": row.organization_id,
+        "run": row.id,
+        "step": opened.step,
+        "kind": opened.kind,
+        "due_at": opened.due_at,
+        "delay": opened.delay or 0.0,
+    }
+
+
+def _letter_parameters(row: RunRow, letter: DeadLetter) -> Parameters:
+    return {
+        "id": uuid7(),
+        "organization_id": row.organization_id,
+        "run": row.id,
+        "workflow": row.workflow,
+        "step": letter.step,
+        "name": letter.name,
+        "item": letter.item,
+        "reason": letter.reason,
+        "error": None if letter.error is None else dumps(letter.error),
+        "attempts": letter.attempts,
+        "status": "handled" if letter.handled else "open",
+    }
+
+
+def history_parameters(decision: Decision) -> dict[str, Any]:
+    """The one row of history that a commit writes."""
+    row = decision.run
+    return {
+        "run": row.id,
+        "version": decision.seen_version + 1,
+        "organization_id": row.organization_id,
+        "facts": dumps(decision.facts),
+    }
