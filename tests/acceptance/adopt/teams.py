@@ -91,6 +91,11 @@ class Team:
         found = eventually(lambda: self.fleet.query(look, run=run), within=within, what=f"run {run} ends", explain=lambda: self.told(run))
         return str(found[0][0])
 
+    def all_ended(self, within: float = 40.0) -> None:
+        """Wait for the runs that earlier tests have left open."""
+        look = "select count(*) from wf_run where ended_at is null"
+        eventually(lambda: self.fleet.query(look)[0][0] == 0, within=within, what="every run ends")
+
     def orders(self, customer: str) -> list[str]:
         """The rows of the shop's own table."""
         found = self.fleet.query("select customer from shop_order where customer like :who order by customer", who=f"{customer}%")

@@ -217,7 +217,8 @@ class Flower:
 
 
 @pytest.fixture
-def flower(shop: Team) -> Iterator[Flower]:
+def flower(shop: Team, worker: Process) -> Iterator[Flower]:
+    shop.all_ended()
     port = free_port()
     environment = {"FLOWER_UNAUTHENTICATED_API": "true"}
     flower = shop.fleet.celery("flower", "flower", f"--port={port}", "--address=127.0.0.1", ready="Visit me at", environment=environment)
