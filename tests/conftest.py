@@ -22,7 +22,7 @@ from tests.servers.postgres import Postgres
 from tests.servers.rabbitmq import RabbitMQ, find_server
 from tests.servers.valkey import Valkey
 
-pytest_plugins = ["pytester", "tests.plugins.databases", "tests.plugins.long", "tests.plugins.promises"]
+pytest_plugins = ["pytester", "tests.plugins.databases", "tests.plugins.long", "tests.plugins.promises", "tests.plugins.tables"]
 
 settings.register_profile("check", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", deadline=None, max_examples=5_000, print_blob=True, suppress_health_check=[HealthCheck.too_slow])

@@ -88,7 +88,8 @@ def apply(
     `facts` may be a function that reads them under the lock (an inbox); `rows` are the rows they name,
     as the worker that executed them holds them, and are read where not given. `kept` is a step (id, token)
     that the worker has claimed and not begun; it is handed back where the facts end the run. None: no such
-    run, or it is locked and `skip_locked` said not to wait.
+    run, or it is locked and `skip_locked` said not to wait. With `keeping` it is to be called through `persist`,
+    which lets the token go where nothing was kept under it.
     """
     for attempt in range(TRIES):
         try:
@@ -103,8 +104,6 @@ def apply(
         except IllegalTransition as contradiction:
             quarantine(runtime, run, contradiction)
             raise
-        if keeping is not None and (applied is None or applied.decision.kept is None):
-            runtime.slots.drop(keeping.token)
         if applied is not None:
             runtime.bell.ring(applied.decision.rings)
         return applied
@@ -131,8 +130,20 @@ def persist(runtime: Runtime, what: Callable[[], Applied | None], keeping: Keepi
 
     After an unknown commit the same transaction is repeated with the same tokens. If it had landed, the repetition
     finds nothing to do, and the step that was kept under the token chosen before is adopted. Gives up with the last
-    error after twenty leases.
+    error after twenty leases. Where nothing is kept in the end, by an error too, the token is no longer renewed:
+    otherwise a step that was kept by a commit whose answer was lost would be nobody's, and never lost.
     """
+    kept = False
+    try:
+        applied = _until_answered(runtime, what, keeping)
+        kept = applied is not None and applied.decision.kept is not None
+        return applied
+    finally:
+        if keeping is not None and not kept:
+            runtime.slots.drop(keeping.token)
+
+
+def _until_answered(runtime: Runtime, what: Callable[[], Applied | None], keeping: Keeping | None) -> Applied | None:
     began, pause, unknown = monotonic(), 0.05, False
     while True:
         try:
@@ -153,8 +164,6 @@ def _adopt(runtime: Runtime, applied: Applied, keeping: Keeping) -> Applied:
         runtime.slots.take(keeping.token)
         with runtime.database.transaction() as tx:
             applied.decision.kept = load_kept(tx, keeping.token)
-        if applied.decision.kept is None:
-            runtime.slots.drop(keeping.token)
     return applied
 
 

@@ -47,7 +47,8 @@ def execute(runtime: Runtime, organization_id: str, run: UUID, step: UUID) -> No
 def dispatch(runtime: Runtime, organization_id: str, run: UUID) -> None:
     """Begin a run or drain its inbox, and go on with a step of it that was kept. Raises ForeignRun."""
     budget = Budget(runtime.settings.run_ahead)
-    carry_on(runtime, drain(runtime, run, organization_id=organization_id, keeping=keeping_for(runtime, budget)), budget)
+    keeping = keeping_for(runtime, budget)
+    carry_on(runtime, persist(runtime, lambda: drain(runtime, run, organization_id=organization_id, keeping=keeping), keeping), budget)
 
 
 def carry_on(runtime: Runtime, applied: Applied | None, budget: Budget) -> None:
@@ -78,37 +79,52 @@ def _kept(runtime: Runtime, applied: Applied | None) -> Attempt | None:
             drain(runtime, applied.decision.run.id)
         return None
     assert kept.token is not None
-    known = applied.known
+    known: Known | None = applied.known
     if applied.inbox:
-        drained = drain(runtime, applied.decision.run.id, kept=(kept.id, kept.token))
-        if drained is not None:
-            known = drained.known
-            if known.run.ending is not None:
-                runtime.slots.drop(kept.token)
-                return None
+        known = _still_wanted(runtime, applied.decision.run.id, (kept.id, kept.token))
+    if known is None:
+        return None
     kept.seen = (kept.status, kept.token)
     return Attempt(kept, known)
 
 
+def _still_wanted(runtime: Runtime, run: UUID, kept: tuple[UUID, UUID]) -> Known | None:
+    """What is known of the run after a drain of its inbox; None where that has ended the run, and the step was handed back."""
+    wanted = None
+    try:
+        drained = persist(runtime, lambda: drain(runtime, run, kept=kept))
+        if drained is not None and drained.known.run.ending is None:
+            wanted = drained.known
+        return wanted
+    finally:
+        if wanted is None:
+            runtime.slots.drop(kept[1])
+
+
 def _claim(runtime: Runtime, organization_id: str, step: UUID) -> Attempt | None:
     """Take the step, or wait in place where it falls due within a sweep interval."""
+    for _ in range(2):
+        found = _try_claim(runtime, organization_id, step)
+        if not isinstance(found, DueIn):
+            return found
+        sleep(found.seconds)
+    return None
+
+
+def _try_claim(runtime: Runtime, organization_id: str, step: UUID) -> Attempt | DueIn | None:
     token = uuid4()
     worker, child = runtime.slots.identity()
     runtime.slots.take(token)
-    claimed: Claimed | DueIn | None = None
+    mine: Attempt | None = None
     try:
-        for _ in range(2):
-            with runtime.database.transaction() as tx:
-                claimed = claim(tx, organization_id, step, token, worker, child, runtime.settings.poll)
-                if isinstance(claimed, Claimed):
-                    return _attempt(runtime, tx, claimed)
-            if claimed is None:
-                return None
-            sleep(claimed.seconds)
-        return None
+        with runtime.database.transaction() as tx:
+            claimed = claim(tx, organization_id, step, token, worker, child, runtime.settings.poll)
+            attempt = _attempt(runtime, tx, claimed) if isinstance(claimed, Claimed) else None
+        mine = attempt  # not before the commit is answered: a claim that nobody knows of must not be renewed
     finally:
-        if not isinstance(claimed, Claimed):
+        if mine is None:
             runtime.slots.drop(token)
+    return claimed if isinstance(claimed, DueIn) else mine
 
 
 def _attempt(runtime: Runtime, tx: Tx, claimed: Claimed) -> Attempt:

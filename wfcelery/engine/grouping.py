@@ -70,21 +70,25 @@ def _claim(runtime: Runtime, organization_id: str, run: UUID, fan_out: UUID, lim
     token = uuid4()
     worker, child = runtime.slots.identity()
     runtime.slots.take(token)
-    group = None
+    group: Group | None = None
+    expanded: Applied | None = None
     try:
+        rows: list[StepRow] = []
         with runtime.database.transaction() as tx:
             claimed = claim_group(tx, organization_id, fan_out, limit, token, worker, child)
             if claimed is not None and claimed.items:
                 plan = runtime.plans.get(tx, claimed.run.definition)
                 _limit(runtime, tx, plan, claimed.items, token)
-                group = Group(fan_out, token, claimed.items, Known(plan, claimed.run), [], monotonic())
+                rows = claimed.items
+        if claimed is not None and claimed.unexpanded:
+            expanded = apply(runtime, run, (Expanded(fan_out),))
+        if claimed is not None and rows:  # not before all is answered: a claim that nobody knows of must not be renewed
+            group = Group(fan_out, token, rows, Known(plan, claimed.run), [], monotonic())
     finally:
         if group is None:
             runtime.slots.drop(token)
-    if claimed is not None and claimed.unexpanded:
-        expanded = apply(runtime, run, (Expanded(fan_out),))
-        if group is None and expanded is not None and not expanded.decision.ignored:
-            return _claim(runtime, organization_id, run, fan_out, limit)
+    if group is None and expanded is not None and not expanded.decision.ignored:
+        return _claim(runtime, organization_id, run, fan_out, limit)
     return group
 
 

@@ -115,11 +115,11 @@ class SharedSlots:
     # ---- whoever executes --------------------------------------------------------------------------------------------
 
     def take(self, token: UUID) -> None:
-        """From now on this token is renewed."""
+        """From now on this token is renewed; once, however often a transaction that takes it is repeated."""
         if os.getpid() == self.parent:
             with self._lock:
                 self._local.add(token)
-        else:
+        elif not any(self._memory()[at : at + 16] == token.bytes for at in self._places()):
             self._swap(NOBODY, token.bytes)
 
     def drop(self, token: UUID) -> None:
