@@ -35,6 +35,7 @@ class Machine:
         self.calls: Counter[str] = Counter()
         self.tokens: Counter[UUID] = Counter()
         self.rings: list[Ring] = []
+        self.keeps = True
         self.worker = working(database, uuid4(), lease=LEASE)
         settings = Settings().model_copy(update={"lease": LEASE, "poll": 0.05, "ring_again": 0.05})  # shorter than anybody may set them
         self.runtime = Runtime(database, settings, self, self, self, self)
@@ -95,7 +96,7 @@ class Machine:
         return "celery"
 
     def may_keep(self, action: str, queue: str, hard_limit: float | None) -> bool:
-        return True
+        return self.keeps
 
     def take(self, token: UUID) -> None:
         self.tokens[token] = 1

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
 
+from wfcelery.core.decision import Ring, RingStep
 from wfcelery.definition.compile import compile_plan
 from wfcelery.definition.model import Definition
 from wfcelery.definition.plan import Plan
 from wfcelery.errors import NotFound
 from wfcelery.store.database import Tx
-from wfcelery.store.definitions import load_body
+from wfcelery.store.definitions import load_body, of_runs
+
+log = logging.getLogger(__name__)
 
 MOST = 256  # plans a process keeps; the one used longest ago goes first
 
@@ -38,3 +44,21 @@ class Plans:
         self._kept[plan.signature] = plan
         if len(self._kept) > MOST:
             self._kept.popitem(last=False)
+
+    def with_tasks(self, tx: Tx, rings: Sequence[Ring]) -> list[Ring]:
+        """Rings that name steps by their names in the graph, now by their authors' tasks: for Flower, routes and time limits.
+
+        A step whose definition cannot be read is rung without a name: whoever takes it says what is wrong.
+        """
+        signatures = of_runs(tx, {ring.run for ring in rings if isinstance(ring, RingStep)})
+        named: list[Ring] = []
+        for ring in rings:
+            named.append(replace(ring, name=self._task(tx, signatures[ring.run], ring.name)) if isinstance(ring, RingStep) else ring)
+        return named
+
+    def _task(self, tx: Tx, signature: str, step: str) -> str:
+        try:
+            return self.get(tx, signature).nodes[step].action
+        except Exception:  # one swept item
+            log.warning("the definition %s of step %s cannot be read", signature, step, exc_info=True)
+            return ""

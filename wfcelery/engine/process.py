@@ -113,7 +113,7 @@ class Process:
         """The database as bell: ring for what is ready, and not again for what was rung a moment ago."""
         now, again = monotonic(), self.runtime.settings.ring_again
         with self.runtime.database.transaction() as tx:
-            rings = due.ringable(tx, sorted(queues), self.runtime.settings.batch)
+            rings = self.runtime.plans.with_tasks(tx, due.ringable(tx, sorted(queues), self.runtime.settings.batch))
         fresh = [ring for ring in rings if now - self._rung.get(ring, float("-inf")) >= again]
         self._rung = {ring: at for ring, at in self._rung.items() if now - at < again} | dict.fromkeys(fresh, now)
         self.runtime.bell.ring(fresh)

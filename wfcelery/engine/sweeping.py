@@ -170,7 +170,7 @@ class Sweep:
         for select in (due.ring_steps, due.ring_runs):
             while True:
                 with self.runtime.database.transaction() as tx:
-                    found = select(tx, settings.batch, settings.ring_again)
+                    found = self.runtime.plans.with_tasks(tx, select(tx, settings.batch, settings.ring_again))
                 if not found:
                     break
                 overdue.extend(found)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from wfcelery.errors import NotAllowedNow
 from wfcelery.store.database import Tx
-from wfcelery.store.schema import definition
-from wfcelery.store.statements import Row, Statement, clock, one
+from wfcelery.store.schema import definition, run
+from wfcelery.store.statements import Ids, Row, Statement, among, clock, one
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ _LABEL = sa.and_(definition.c.name == _NAME, definition.c.version == _VERSION)
 
 _REVISION = Statement(sa.select(definition.c.revision).where(definition.c.signature == one("signature", sa.Text)))
 _BODY = Statement(sa.select(definition.c.body).where(definition.c.signature == one("signature", sa.Text)))
+_OF_RUNS = Statement(sa.select(run.c.id, run.c.definition).where(among(run.c.id, one("runs", Ids))))
 _NEWEST = Statement(
     sa.select(*_ALL).where(definition.c.name == _NAME, definition.c.status == "published").order_by(*_NEWEST_FIRST).limit(1)
 )
@@ -105,6 +108,12 @@ def load_body(tx: Tx, signature: str) -> str | None:
     """The canonical JSON of a definition."""
     rows = tx.execute(_BODY, {"signature": signature}).rows
     return rows[0][0] if rows else None
+
+
+def of_runs(tx: Tx, runs: Iterable[UUID]) -> dict[UUID, str]:
+    """The signatures that these runs go by."""
+    ids = list(runs)
+    return {row[0]: row[1] for row in tx.execute(_OF_RUNS, {"runs": ids}).rows} if ids else {}
 
 
 def newest(tx: Tx, name: str) -> StoredDefinition | None:
