@@ -8,6 +8,7 @@ from tests.engine.machine import Cut, Machine
 from tests.store.rows import look
 from wfcelery.engine.ports import Call
 from wfcelery.service.verifying import problems_of
+from wfcelery.store import saving
 from wfcelery.store.database import Database
 from wfcelery.store.verifying import evidence
 
@@ -21,6 +22,12 @@ tasks:
   - {name: pack, action: pack, after: [d], with_items: [1, 2, 3], input: {x: "{{ item }}"}}
   - {name: e, action: e, after: [pack]}
 """
+
+
+@pytest.fixture(autouse=True)
+def _rings_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a cut keeps from being rung is rung by the sweep after some seconds, and here at once."""
+    monkeypatch.setattr(saving, "RING_AFTER", 0.05)
 
 
 def _cancel_during_a(machine: Machine, call: Call) -> None:
