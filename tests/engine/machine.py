@@ -19,10 +19,12 @@ from wfcelery.engine import executing
 from wfcelery.engine.ports import Call, Outcome, Policy, Returned
 from wfcelery.engine.runtime import Runtime
 from wfcelery.engine.sweeping import Sweep
+from wfcelery.service.verifying import problems_of
 from wfcelery.settings import Settings
 from wfcelery.store import definitions, leases
 from wfcelery.store.database import CommitUnknown, Database, SQLAlchemyTx, Tx
 from wfcelery.store.inbox import put
+from wfcelery.store.verifying import evidence
 
 LEASE = 0.15
 
@@ -30,14 +32,15 @@ LEASE = 0.15
 class Machine:
     """A worker with one child, and all that is around it."""
 
-    def __init__(self, database: Database, text: str, meanwhile: Callable[[Machine, Call], None] | None = None) -> None:
+    def __init__(self, database: Database, text: str, meanwhile: Callable[[Machine, Call], Outcome | None] | None = None) -> None:
         self.database, self.meanwhile = database, meanwhile
         self.calls: Counter[str] = Counter()
         self.tokens: Counter[UUID] = Counter()
         self.rings: list[Ring] = []
         self.keeps = True
         self.worker = working(database, uuid4(), lease=LEASE)
-        settings = Settings().model_copy(update={"lease": LEASE, "poll": 0.05, "ring_again": 0.05})  # shorter than anybody may set them
+        shorter = {"lease": LEASE, "poll": 0.05, "ring_again": 0.05}  # than anybody may set them
+        settings = Settings().model_copy(update={**shorter, "run_ahead": 600.0})
         self.runtime = Runtime(database, settings, self, self, self, self)
         definition = load_yaml(text)
         with database.transaction() as tx:
@@ -59,6 +62,10 @@ class Machine:
         Sweep(self.runtime)()
         if not self.rings:
             time.sleep(0.02)
+        self.answer()
+
+    def answer(self) -> None:
+        """Work off what rings, and look for nothing else."""
         while self.rings:
             ring = self.rings.pop(0)
             if isinstance(ring, RingRun):
@@ -69,6 +76,12 @@ class Machine:
     def status(self) -> str:
         [(status,)] = look(self.database, "select status from wf_run where id = :run", run=self.run)
         return str(status)
+
+    def problems(self) -> list[str]:
+        """What the invariants say of the run's rows."""
+        found = evidence(self.database, self.run)
+        assert found is not None
+        return list(problems_of(found))
 
     def put(self, fact: str, **data: Any) -> None:
         """A fact from outside, for the run's inbox; on a connection that is never cut."""
@@ -83,9 +96,8 @@ class Machine:
     def call(self, call: Call) -> Outcome:
         assert self.tokens[call.token] == 1, "what is executed is renewed"
         self.calls[call.name if call.item < 0 else f"{call.name}[{call.item}]"] += 1
-        if self.meanwhile is not None:
-            self.meanwhile(self, call)
-        return Returned(call.name)
+        outcome = None if self.meanwhile is None else self.meanwhile(self, call)
+        return outcome or Returned(call.name)
 
     def ring(self, rings: Sequence[Ring]) -> None:
         self.rings.extend(rings)

@@ -176,6 +176,15 @@ def test_groups_that_are_claimed_at_once_share_no_item(database: Database) -> No
     assert look(database, "select count(*) from wf_step where status = 'running'") == [(len(found),)]
 
 
+def test_a_group_is_claimed_beside_one_whose_claim_is_not_committed_yet(postgres: Database) -> None:
+    row = _fan_out(postgres, 5)
+    with postgres.transaction() as tx:
+        first = claim_group(tx, "default", row.id, 2, uuid4(), WORKER, CHILD)
+        assert _group(postgres, row.id, 2) == [2, 3]
+    assert first is not None
+    assert [item.item for item in first.items] == [0, 1]
+
+
 def test_items_that_are_not_due_stay(database: Database) -> None:
     row = _fan_out(database, 3)
     change(database, "update wf_step set due_at = (select max(due_at) from wf_step) + " + _hour(database) + " where item = 1")

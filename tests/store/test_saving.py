@@ -18,7 +18,7 @@ from wfcelery.errors import RowChanged
 from wfcelery.store import inbox
 from wfcelery.store.database import Database
 from wfcelery.store.hot import Saved, Stale, save_fast
-from wfcelery.store.loading import load_results, load_steps, lock_run
+from wfcelery.store.loading import claim_group, load_results, load_steps, lock_run
 from wfcelery.store.saving import RING_AFTER, save
 
 
@@ -171,13 +171,15 @@ def test_an_item_that_is_tried_again_later_has_its_fan_out_rung_then(database: D
     assert column(database, "wf_step", "failures", item.id) == 1
 
 
-def claimed_item(database: Database, fan_out: StepRow) -> StepRow:
-    from wfcelery.store.loading import claim_group  # noqa: PLC0415
-
+def claimed_items(database: Database, fan_out: StepRow, many: int) -> list[StepRow]:
     with database.transaction() as tx:
-        found = claim_group(tx, "default", fan_out.id, 1, uuid4(), uuid4(), "1:1")
+        found = claim_group(tx, "default", fan_out.id, many, uuid4(), uuid4(), "1:1")
     assert found is not None
-    return found.items[0]
+    return found.items
+
+
+def claimed_item(database: Database, fan_out: StepRow) -> StepRow:
+    return claimed_items(database, fan_out, 1)[0]
 
 
 def test_held_items_are_let_go_by_number(database: Database) -> None:
@@ -210,6 +212,18 @@ def test_closing_many_rows_notices_that_one_of_them_was_claimed(database: Databa
     with pytest.raises(RowChanged):
         commit(database, run, *closed)
     assert look(database, "select count(*) from wf_step where status = 'ready'") == [(1_999,)]
+
+
+def test_a_late_group_cannot_write_over_an_item_that_another_worker_has(database: Database) -> None:
+    row, *_ = rows = _fan_out(4, 4)
+    run = begun(database, *rows)
+    mine = [succeeded(item, "mine") for item in claimed_items(database, row, 4)]
+    change(database, "update wf_step set token = :theirs where item = 2", theirs=uuid4())
+    with pytest.raises(RowChanged):
+        commit(database, run, *mine)
+    assert look(database, "select status, output, count(*) from wf_step where item >= 0 group by status, output") == [("running", None, 4)]
+    commit(database, run, *(item for item in mine if item.item != 2))
+    assert look(database, "select item from wf_step where status = 'running'") == [(2,)]
 
 
 def test_results_of_a_fan_out_stand_in_the_order_of_its_items(database: Database) -> None:

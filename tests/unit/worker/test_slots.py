@@ -1,0 +1,54 @@
+"""What a child writes of its attempts into the memory that it shares with its parent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from uuid import UUID, uuid4
+
+import billiard
+import pytest
+
+from wfcelery.worker.slots import SharedSlots
+
+
+@pytest.fixture
+def slots() -> Iterator[SharedSlots]:
+    """Those of a worker, which this process is the parent of."""
+    found = SharedSlots()
+    found.open()
+    yield found
+    found.close()
+
+
+def _in_a_child(slots: SharedSlots, act: Callable[[], None]) -> frozenset[UUID]:
+    """Do it in a forked child at the first place of the pool; gives the tokens that its parent sees afterwards."""
+    child = billiard.get_context("fork").Process(target=act)
+    child.index = 0
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    (tokens,) = slots.children().values()
+    return tokens
+
+
+def test_a_token_is_renewed_until_its_attempt_is_over(slots: SharedSlots) -> None:
+    first, second = uuid4(), uuid4()
+
+    def act() -> None:
+        slots.take(first)
+        slots.take(second)
+        slots.drop(first)
+
+    assert _in_a_child(slots, act) == {second}
+
+
+def test_a_token_that_a_repeated_transaction_takes_again_is_dropped_once(slots: SharedSlots) -> None:
+    token, other = uuid4(), uuid4()
+
+    def act() -> None:
+        slots.take(token)
+        slots.take(other)
+        slots.take(token)
+        slots.drop(token)
+
+    assert _in_a_child(slots, act) == {other}
