@@ -99,6 +99,17 @@ def watchful(seconds: float) -> str:
     return "not cancelled"
 
 
+@step(retry=None)
+def meet(many: int) -> int:
+    """Ends when so many are here at the same time."""
+    did("meet")
+    deadline = time.monotonic() + 20
+    while (here := len(effects.keys("meet"))) < many:
+        assert time.monotonic() < deadline, "nobody else came"
+        time.sleep(0.05)
+    return here
+
+
 @workflow
 def one_slow(seconds: float) -> int:
     return slow(seconds)

@@ -162,6 +162,7 @@ class Fleet:
             "WFCELERY_DATABASE_URL": database_url,
             "WFCELERY_TEST_BROKER_URL": broker_url,
             "WFCELERY_TEST_EFFECTS": str(self.effects.path),
+            **_run_ahead(),
             **(environment or {}),
         }
 
@@ -313,6 +314,11 @@ class Fleet:
             self._shell.close()
         for process in reversed(self.processes):
             process.close()
+
+
+def _run_ahead() -> dict[str, str]:
+    """How far the workers run ahead: as they do by default, or as the one who runs the tests says (0: one message per attempt)."""
+    return {"WFCELERY_RUN_AHEAD": os.environ["WFCELERY_TEST_RUN_AHEAD"]} if "WFCELERY_TEST_RUN_AHEAD" in os.environ else {}
 
 
 def _parent(pid: int) -> int:

@@ -92,7 +92,7 @@ def test_a_stock_worker_goes_on_when_its_broker_is_back(apart: Fleet, own_redis:
     assert apart.faults() == {}
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", [pytest.param("prefork", marks=LONG), "threads"])
 def test_redis_restarts_with_work_in_flight(apart: Fleet, own_redis: Valkey, pool: Pool) -> None:
     worker = apart.worker(pool=pool, concurrency=2)
     apart.ready(worker)

@@ -16,6 +16,8 @@ from tests.acceptance.eventually import eventually, never
 from tests.acceptance.processes import Fleet, Pool
 from tests.servers import caretaker
 
+LONG = pytest.mark.long
+
 
 @pytest.fixture
 def plain(make_fleet: Callable[..., Fleet], redis_url: str) -> Fleet:
@@ -31,7 +33,7 @@ def sender(broker_url: str) -> Iterator[Celery]:
         app.close()
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("threads", marks=LONG), pytest.param("solo", marks=LONG)])
 def test_a_stock_worker_of_each_pool_executes_what_is_sent(plain: Fleet, pool: Pool) -> None:
     plain.worker(pool=pool, concurrency=1).wait_ready()
     with sender(plain.broker_url) as app:
@@ -45,6 +47,7 @@ def test_beat_sends_by_its_own_schedule(plain: Fleet) -> None:
     eventually(lambda: len(plain.effects.all("note")) > 1)
 
 
+@LONG
 def test_a_worker_goes_through_rabbitmq(make_fleet: Callable[..., Fleet], rabbitmq_url: str) -> None:
     fleet = make_fleet(app="tests.acceptance.plain", database_url="sqlite://", broker_url=rabbitmq_url)
     fleet.worker(pool="solo").wait_ready()
@@ -99,6 +102,17 @@ def test_a_script_sees_the_app_and_a_query_its_database(make_fleet: Callable[...
     fleet = make_fleet(app="tests.acceptance.plain", database_url=database_url, broker_url="memory://")
     assert fleet.script("print(note.name)") == "note\n"
     assert fleet.query("select 1 + :more", more=1) == [(2,)]
+
+
+def test_a_fleet_runs_as_far_ahead_as_the_tests_are_told_unless_a_test_says_otherwise(
+    make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = {"app": "tests.acceptance.plain", "database_url": "sqlite://", "broker_url": "memory://"}
+    monkeypatch.delenv("WFCELERY_TEST_RUN_AHEAD", raising=False)
+    assert "WFCELERY_RUN_AHEAD" not in make_fleet(**nowhere).environment
+    monkeypatch.setenv("WFCELERY_TEST_RUN_AHEAD", "0")
+    assert make_fleet(**nowhere).environment["WFCELERY_RUN_AHEAD"] == "0"
+    assert make_fleet(**nowhere, environment={"WFCELERY_RUN_AHEAD": "1"}).environment["WFCELERY_RUN_AHEAD"] == "1"
 
 
 def test_eventually_says_what_it_saw_last() -> None:

@@ -14,6 +14,13 @@ from tests.acceptance.shell import ShellError
 
 LEASE = 3.0
 MANY = {"prefork": 6, "threads": 8, "solo": 1}
+# What the engine does, whoever carries the worker's hands: the other two pools show it in the long check.
+whatever_the_pool = pytest.mark.parametrize(
+    "pool",
+    ["prefork", pytest.param("threads", marks=pytest.mark.long), pytest.param("solo", marks=pytest.mark.long)],
+    indirect=True,
+    scope="module",
+)
 
 
 @pytest.fixture(scope="module", params=get_args(Pool))
@@ -60,6 +67,7 @@ def at_once(fleet: Fleet) -> int:
 
 
 @pytest.mark.promise("D13", "E19")
+@whatever_the_pool
 def test_a_failing_step_is_tried_again_as_often_as_its_policy_says(here: Fleet) -> None:
     run = here.start("retried.bind(2)")
     assert here.result(run) == 3
@@ -73,17 +81,18 @@ def test_a_failing_step_is_tried_again_as_often_as_its_policy_says(here: Fleet) 
 
 
 @pytest.mark.promise("C2", "C5")
+@whatever_the_pool
 def test_a_sleep_holds_no_worker_and_ends_in_time(here: Fleet) -> None:
+    far = "app_module.datetime(2099, 1, 1, tzinfo=app_module.UTC)"
+    sleepers = here.shell(f"[start_workflow(alarm.bind({far})).id for _ in range(12)]")
     runs = [here.start("nap.bind('a')") for _ in range(12)]
-    began = time.monotonic()
-    assert here.result(here.start("chain.bind('a')")) == "a-1-2-3"
-    assert time.monotonic() - began < 1.5, "the sleepers hold nobody up"
+    eventually(lambda: here.query("select count(*) from wf_wait where status = 'open' and due_at > '2098-01-01'") == [(12,)])
+    assert here.result(here.start("chain.bind('a')")) == "a-1-2-3"  # there are more sleepers than anybody could hold
     assert {here.result(run) for run in runs} == {"a-1-2"}
-    late = here.query(
-        "select max(extract(epoch from wait.ended_at - wait.due_at)), min(extract(epoch from wait.ended_at - wait.due_at)) "
-        "from wf_wait wait where status = 'due'"
-    )
-    assert 0 <= float(late[0][1]) <= float(late[0][0]) < 1.0
+    late = "select extract(epoch from min(ended_at - due_at)), extract(epoch from max(ended_at - due_at)) from wf_wait where status = 'due'"
+    ((least, most),) = here.query(late)
+    assert 0 <= float(least) <= float(most) < 2
+    assert here.shell(f"[get_run(run).cancel() for run in {sleepers!r}] and 1") == 1
     assert here.faults() == {}
 
 
@@ -95,7 +104,7 @@ def test_a_step_that_asks_ends_within_two_renewals_of_its_cancel(here: Fleet) ->
     cancelled = time.monotonic()
     here.shell(f"get_run({run!r}).cancel()")
     assert here.ended(run) == "cancelled"
-    assert time.monotonic() - cancelled < 2 * LEASE / 3 + 1.5
+    assert time.monotonic() - cancelled < 2 * LEASE / 3 + 5, "the step itself takes 30 s, and so long is the grace"
     with pytest.raises(ShellError, match=r"RunCancelled.*operator cancel"):
         here.result(run)
     assert len(here.effects.all("watchful")) <= before + 1
@@ -110,7 +119,7 @@ def test_an_async_step_is_awaited(here: Fleet) -> None:
 
 @pytest.mark.promise("A7", "E18")
 def test_an_attempt_past_its_timeout_is_tried_again_and_then_a_dead_letter(here: Fleet) -> None:
-    run = here.start("one_too_slow.bind(1.5)")
+    run = here.start("one_too_slow.bind(3)")
     with pytest.raises(ShellError, match=r"RunFailed|RunTimedOut"):
         here.result(run)
     letters = here.query("select reason, attempts, error from wf_dead_letter where run = cast(:run as uuid)", run=run)
@@ -121,8 +130,9 @@ def test_an_attempt_past_its_timeout_is_tried_again_and_then_a_dead_letter(here:
 
 
 @pytest.mark.promise("E18")
+@whatever_the_pool
 def test_a_timeout_takes_its_own_way(here: Fleet) -> None:
-    run = here.start("too_slow_and_handled.bind(1.5)")
+    run = here.start("too_slow_and_handled.bind(3)")
     assert here.result(run) is None
     assert dict(here.query("select name, status from wf_step where run = cast(:run as uuid)", run=run)) == {
         "too_slow": "timed_out",
@@ -132,15 +142,15 @@ def test_a_timeout_takes_its_own_way(here: Fleet) -> None:
 
 
 def test_a_soft_time_limit_ends_the_attempt_itself(here: Fleet) -> None:
-    run, began = here.start("one_softly.bind(2)"), time.monotonic()
+    run = here.start("one_softly.bind(2)")
     assert here.ended(run) in ("failed", "timed_out")
     assert here.query("select status, error::json ->> 'type' from wf_step where run = cast(:run as uuid)", run=run) == [
         ("timed_out", "SoftTimeLimitExceeded")
     ]
-    assert time.monotonic() - began < 20
     assert here.faults() == {}
 
 
+@whatever_the_pool
 def test_a_failure_that_is_handled_leads_on(here: Fleet) -> None:
     run = here.start("handled.bind('no paper')")
     assert here.result(run) is None
@@ -149,6 +159,7 @@ def test_a_failure_that_is_handled_leads_on(here: Fleet) -> None:
     assert here.faults() == {}
 
 
+@whatever_the_pool
 def test_a_failed_item_is_a_value_where_the_workflow_goes_on(here: Fleet) -> None:
     assert here.result(here.start("squares_with_a_failure.bind([1, 2, 3, 4])")) == 1
     assert here.faults() == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.acceptance.eventually import eventually, never
+from tests.acceptance.eventually import eventually
 from tests.acceptance.monitor import Monitor
 from tests.acceptance.processes import Fleet
 from tests.acceptance.shell import ShellError
@@ -168,17 +169,15 @@ def test_the_tasks_of_a_parallel_block_run_at_the_same_time(here: Fleet, tmp_pat
           - name: both
             type: parallel
             tasks:
-              - {name: left, action: tests.acceptance.app.stubborn, input: {seconds: 1}}
-              - {name: right, action: tests.acceptance.app.stubborn, input: {seconds: 1}}
+              - {name: left, action: tests.acceptance.app.meet, input: {many: 2}}
+              - {name: right, action: tests.acceptance.app.meet, input: {many: 2}}
           - {name: then, action: tests.acceptance.app.mark, after: [both], input: {name: then}}
         output: "{{ task.both.result }}"
         """,
     )
     run = by_name(here, "side_by_side")
-    assert here.result(run) == {"left": 1, "right": 1}
-    begun = sorted(effect.at for effect in here.effects.all("stubborn"))
-    assert begun[1] - begun[0] < 1
-    assert next(effect.at for effect in here.effects.all("mark") if effect.note == "then") >= begun[1] + 1
+    assert here.result(run) == {"left": 2, "right": 2}, "each ends when the other is there"
+    assert [effect.step for effect in here.effects.all() if effect.step == "meet" or effect.note == "then"] == ["meet", "meet", "mark"]
 
 
 # ---- time -----------------------------------------------------------------------------------------------------------------
@@ -186,12 +185,12 @@ def test_the_tasks_of_a_parallel_block_run_at_the_same_time(here: Fleet, tmp_pat
 
 @pytest.mark.promise("A9")
 def test_timers_that_fall_due_together_are_drained_in_seconds_and_not_a_batch_a_sweep(here: Fleet) -> None:
-    runs = here.shell(f"{NOW}at = datetime.now(UTC) + timedelta(seconds=6)\n[start_workflow(alarm.bind(at)).id for _ in range(300)]")
-    eventually(lambda: here.query("select count(*) from wf_wait where status = 'open'") == [(300,)])
+    here.shell(f"{NOW}[start_workflow(alarm.bind(datetime(2099, 1, 1, tzinfo=UTC))).id for _ in range(300)]")
+    eventually(lambda: here.query("select count(*) from wf_wait where status = 'open'") == [(300,)], within=60)
+    here.query("update wf_wait set due_at = clock_timestamp() where status = 'open'")  # it is 2099
     eventually(lambda: here.query("select count(*) from wf_run where workflow = 'alarm' and status = 'succeeded'") == [(300,)], within=60)
-    late = "select max(extract(epoch from w.ended_at - w.due_at)) from wf_wait w join wf_run r on r.id = w.run where r.workflow = 'alarm'"
-    assert float(here.query(late)[0][0]) < 300 / 10 * 0.3, "ten at each sweep would have taken longer"
-    assert len(runs) == 300
+    found = [int(many) for process in here.processes for many in re.findall(r"sweep: Pass\(.*waits=(\d+)", process.said())]
+    assert max(found) > 100, "ten at each sweep"
 
 
 @pytest.mark.promise("C13", "C28", "D7")
@@ -245,10 +244,10 @@ def test_a_run_past_its_deadline_is_ended(here: Fleet) -> None:
 def test_a_worker_whose_clock_is_an_hour_ahead_changes_nothing(fleet: Fleet) -> None:
     ahead = fleet.worker(pool="solo", environment={**SHORT, "WFCELERY_TEST_CLOCK": "3600"})
     fleet.ready(ahead)
-    run, began = fleet.start("nap.bind('a')"), time.monotonic()
-    never(lambda: fleet.status(run) == "succeeded", during=1.5)
+    run = fleet.start("nap.bind('a')")
     assert fleet.result(run) == "a-1-2"
-    assert time.monotonic() - began >= 2
+    ((slept, early),) = fleet.query("select extract(epoch from due_at - opened_at), ended_at < due_at from wf_wait")
+    assert (float(slept), early) == (pytest.approx(2, abs=0.5), False)
     assert fleet.result(fleet.start("retried.bind(1)")) == 2
     assert fleet.facts(run, "step_lost") == []
     assert fleet.faults() == {}
@@ -267,7 +266,7 @@ def test_many_cancels_of_running_runs_do_not_hold_up_that_of_a_waiting_one(here:
     asked = time.monotonic()
     here.shell(f"get_run({waiting!r}).cancel()")
     assert here.ended(waiting) == "cancelled"
-    assert time.monotonic() - asked < 5
+    assert time.monotonic() - asked < 10, "a running one that nobody asks takes its grace of 30 s"
     ended = "select count(*) from wf_run where workflow = 'watched_elsewhere' and status = 'cancelled' and reason = 'enough'"
     eventually(lambda: here.query(ended) == [(200,)])
 

@@ -63,11 +63,11 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), **more}
 
 
-def start_dev(folder: Path, url: str, *options: str) -> Dev:
+def start_dev(folder: Path, url: str, *options: str, **settings: str) -> Dev:
     log = folder / "dev.log"
     command = [sys.executable, "-m", "wfcelery.cli", "--database", url, "dev", FLOWS, *options]
     with log.open("ab") as output:
-        process = subprocess.Popen(command, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=folder, env=environment(**settings), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     eventually(lambda: " ready." in log.read_text(), what="dev is ready", explain=log.read_text)
     return Dev(process, log)
 

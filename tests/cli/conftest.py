@@ -40,7 +40,7 @@ def dev_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A database with a `wfcelery dev` on it, shared by the tests of a module."""
     folder = tmp_path_factory.mktemp("dev")
     url = f"sqlite:///{folder / 'workflows.db'}"
-    dev = start_dev(folder, url)
+    dev = start_dev(folder, url, WFCELERY_LEASE="3")  # a step that is cancelled is told at the next renewal
     yield url
     assert dev.stop() == 0, dev.log.read_text()
 

@@ -15,9 +15,12 @@ _began = pytest.StashKey[float]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help=f"run the tests marked `long`, and only those; write {PAGE}")
+    parser.addoption("--also-long", action="store_true", help="run the tests marked `long` and the others; write no page")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--also-long"):
+        return
     wanted = bool(config.getoption("--long"))
     others = [item for item in items if (item.get_closest_marker("long") is not None) != wanted]
     if others:
@@ -39,7 +42,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     seconds = time.monotonic() - config.stash[_began]
     page = config.rootpath / PAGE
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(_page(verdict, counts, seconds, _commit(config.rootpath), [report.nodeid for report in stats.get("passed", ())]))
+    page.write_text(_page(verdict, counts, seconds, _commit(config.rootpath), [_line(report) for report in stats.get("passed", ())]))
+
+
+def _line(report: pytest.TestReport) -> str:
+    """A test that passed, and what it recorded about itself under the name `told`."""
+    told = "".join(f": {value}" for name, value in report.user_properties if name == "told")
+    return f"- `{report.nodeid}`{told}"
 
 
 def _page(verdict: str, counts: dict[str, int], seconds: float, commit: str, shown: list[str]) -> str:
@@ -53,7 +62,7 @@ def _page(verdict: str, counts: dict[str, int], seconds: float, commit: str, sho
         f"- date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"- took: {seconds:.0f} s",
         "",
-        *(f"- `{test}`" for test in sorted(shown)),
+        *sorted(shown),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
