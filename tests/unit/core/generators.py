@@ -257,7 +257,7 @@ def definition_of(graph: Graph) -> Definition:
 def _document(task: Task) -> dict[str, Any]:
     document: dict[str, Any] = {
         key: task[key]
-        for key in ("name", "type", "needs", "join", "cancel_rest", "on_error", "retry", "publish", "concurrency")
+        for key in ("name", "type", "needs", "join", "cancel_rest", "on_error", "retry", "publish", "concurrency", "timeout")
         if key in task
     }
     if task["type"] == "action":

@@ -1,0 +1,101 @@
+"""The authors' code of a simulated fleet: it takes its time, fails as the story says, and writes down what it did."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from tests.simulation.database import SimDatabase
+from tests.simulation.stories import TIMEOUT
+from tests.simulation.world import Violation, World
+from wfcelery.definition.values import dumps
+from wfcelery.engine.ports import Call, CannotBegin, Outcome, Policy, Raised, Returned
+from wfcelery.settings import Settings
+from wfcelery.worker.transacting import StepTransactions
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A line of the ledger that no fault reaches."""
+
+    key: str
+    run: UUID
+    step: UUID
+    attempt: int
+    token: UUID
+    phase: str  # begun | ended
+
+
+def worth(name: str, item: int, given: Any) -> Any:
+    """What a step returns: all it was given, so that a wrong input shows in every result behind it."""
+    return {"of": name if item < 0 else f"{name}[{item}]", "saw": given}
+
+
+@dataclass
+class Authors:
+    """The step functions, as every process of the fleet knows them."""
+
+    world: World
+    database: SimDatabase
+    settings: Settings
+    outcomes: dict[UUID, dict[tuple[str, int], list[str]]] = field(default_factory=dict)
+    ledger: list[Effect] = field(default_factory=list)
+    under_way: dict[UUID, set[UUID]] = field(default_factory=dict)  # step -> tokens of attempts whose code runs now
+
+    def policy(self, action: str, transactional: bool) -> Policy:
+        return Policy(transactional=transactional)
+
+    def execute(self, call: Call, transactional: bool) -> Outcome:
+        """One attempt."""
+        world = self.world
+        words = self.outcomes[call.run].get((call.name, call.item), [])
+        word = words[call.failures] if call.failures < len(words) else "succeed"
+        self._note(call, "begun")
+        others = self.under_way.setdefault(call.step, set())
+        if others:
+            world.sometimes["two attempts of a step overlapped"] += 1
+        others.add(call.token)
+        try:
+            if not transactional:
+                world.pause(self._takes(word))
+            return self._end(call, word, transactional)
+        finally:
+            others.discard(call.token)
+
+    def _takes(self, word: str) -> float:
+        if word == "slow":
+            return TIMEOUT * 2
+        random = self.world.random
+        return random.uniform(1.0, 45.0) if random.random() < 0.05 else random.expovariate(20.0)
+
+    def _end(self, call: Call, word: str, transactional: bool) -> Outcome:
+        if word in ("succeed", "slow"):
+            value = worth(call.name, call.item, call.input)
+            outcome = self._transaction(call, value) if transactional else Returned(value)
+            self._note(call, "ended")
+            return outcome
+        kind = {"refused": "Refused", "fatal": "GiveUp"}.get(word, "Broken")
+        error = {"type": kind, "code": None, "message": f"{call.name} was told to {word}"}
+        return Raised(error, retry_in=self.world.random.uniform(0.1, 3.0) if word == "later" else None, final=word == "fatal")
+
+    def _transaction(self, call: Call, value: Any) -> Outcome:
+        """The real code of transactional steps: the effect and the report in one commit."""
+
+        def body(connection: Any) -> Any:
+            connection.plain("insert into effects values (?, ?, ?)", (call.key, call.step.hex, call.token.hex))
+            return value
+
+        assert json.loads(dumps(value)) == value
+        return StepTransactions(self.database, self.settings).carry_out(call, Policy(transactional=True), body)
+
+    def _note(self, call: Call, phase: str) -> None:
+        if call.attempt < 1:
+            raise Violation(f"{call.name} was called without an attempt")
+        self.ledger.append(Effect(call.key, call.run, call.step, call.attempt, call.token, phase))
+
+
+def unknown(call: Call) -> Outcome:
+    """A process of an older or newer deploy, which has not this step."""
+    return CannotBegin(f"this worker knows no step {call.action}")

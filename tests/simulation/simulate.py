@@ -1,0 +1,207 @@
+"""One seed from its first commit to its last: start, trouble, calm, drain, and every check."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from tests.simulation import verdicts
+from tests.simulation.authors import Authors
+from tests.simulation.bus import Bus, Message
+from tests.simulation.database import SimDatabase
+from tests.simulation.fleet import PASSING, Fleet
+from tests.simulation.stories import Graph, Story, story_of
+from tests.simulation.world import SimProcess, Violation, World
+from tests.unit.core.generators import definition_of
+from wfcelery.definition.document import Definition
+from wfcelery.definition.model import canonical_json, signature
+from wfcelery.settings import Settings
+from wfcelery.store import definitions
+from wfcelery.store.inbox import put
+from wfcelery.store.starting import NewRun, insert_run
+
+DRAINED_WITHIN = 400.0  # seconds of calm, in which every run must end: leases, pauses of retries and parked calls
+SETTINGS = Settings(park_pause=2.0)
+
+
+@dataclass
+class Told:
+    """What came of a seed."""
+
+    seed: int
+    violation: str | None = None
+    turns: float = 0.0
+    commits: int = 0
+    unknown: int = 0
+    runs: int = 0
+    sometimes: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    overlapping: int = 0  # kinds of faults in this one seed
+
+
+@dataclass
+class Simulation:
+    """The runs of one story, and those who want something of them."""
+
+    story: Story
+    world: World
+    fleet: Fleet
+    runs: list[UUID] = field(default_factory=list)
+    cancelled: set[UUID] = field(default_factory=set)
+    versions: dict[str, tuple[int, str]] = field(default_factory=dict)
+    _open: bool = True
+    _since_check: int = 0
+
+    def after_commit(self) -> None:
+        verdicts.at_any_time(self.fleet, self.versions)
+        self._open = any(status not in verdicts.ENDED for _, status in self.versions.values()) or len(self.versions) < len(self.runs)
+        self._since_check += 1
+        if self._since_check >= 25 and self.runs:
+            self._since_check = 0
+            run = self.world.random.choice(self.runs)
+            if run.hex in self.versions:
+                verdicts.of_run(self.fleet, run)
+        if self.fleet.database.commits % 7 == 0:
+            self.fleet.known = [
+                (UUID(hex=run), UUID(hex=step))
+                for run, step in self.fleet.database.query("select run, id from wf_step order by id limit 5")
+            ]
+
+    def go(self) -> None:
+        """The whole story."""
+        for number in range(self.story.workers):
+            del number
+            self.fleet.add_worker()
+        for number in range(self.story.beats):
+            self.fleet.add_beat(number)
+        self.fleet.trouble()
+        for number, graph in enumerate(self.story.graphs):
+            self._client(number, graph)
+        self.world.run(lambda: False, self.story.trouble)
+        self._calm_down()
+        self._drain("the story")
+        for round_ in range(self.story.retries):
+            if self._retry_all():
+                self._drain(f"retry {round_ + 1}")
+        self._check()
+
+    # ---- clients -----------------------------------------------------------------------------------------------------
+
+    def _client(self, number: int, graph: Graph) -> None:
+        definition = definition_of(graph)
+        run = UUID(int=(self.story.seed << 16 | number) & (2**128 - 1), version=4)
+        self.runs.append(run)
+        self.fleet.authors.outcomes[run] = self.story.outcomes[number]
+        client = SimProcess(f"client{number}", mortal=False)
+        self.world.spawn(client, lambda: self._start(number, run, definition, graph), self.world.random.uniform(0.0, 2.0))
+        when = self.story.cancels[number]
+        if when is not None:
+            self.world.spawn(client, lambda: self._cancel(run), when)
+
+    def _start(self, number: int, run: UUID, definition: Definition, graph: Graph) -> None:
+        """As `start_workflow`: until there is an answer, with the same id; then a ring, which may be lost."""
+        signed = signature(definition)
+        given = json.dumps(graph["parameters"])
+        new = NewRun(
+            run, "default", "random", signed, given, "d", delay=self.story.delays[number], deadline_in=self.story.deadlines[number]
+        )
+
+        def insert() -> None:
+            with self.fleet.database.transaction() as tx:
+                definitions.store(tx, signed, definition.name, definition.version, canonical_json(definition), strict=False)
+                if not self.fleet.database.exists(tx, run):
+                    insert_run(tx, new)
+
+        self._until_answered(insert)
+        self.fleet.bus.put(Message("default", run))
+
+    def _cancel(self, run: UUID) -> None:
+        self.cancelled.add(run)
+
+        def cancel() -> None:
+            with self.fleet.database.transaction() as tx:
+                if self.fleet.database.exists(tx, run):
+                    put(tx, "default", run, "cancel", {"reason": "changed their mind", "by": None})
+
+        self._until_answered(cancel)
+        self.fleet.bus.put(Message("default", run))
+
+    def _until_answered(self, what: Callable[[], None]) -> None:
+        while True:
+            try:
+                what()
+                return
+            except PASSING:
+                self.world.pause(0.1)
+
+    # ---- the end -----------------------------------------------------------------------------------------------------
+
+    def _calm_down(self) -> None:
+        self.world.calm = True
+        self.world.say("calm")
+        for worker in self.fleet.workers:
+            for process in [worker.process, *(child.process for child in worker.children)]:
+                process.stopped_until = 0.0
+
+    def _drain(self, what: str) -> None:
+        self._open = True
+        if not self.world.run(lambda: not self._open, DRAINED_WITHIN):
+            left = self.fleet.database.query("select id, status from wf_run where ended_at is null")
+            steps = self.fleet.database.query(
+                "select name, item, status, due_at, ring_at, attempt from wf_step where ended_at is null order by name, item"
+            )
+            raise Violation(f"after {what}: not ended within {DRAINED_WITHIN:g} s: {left}; open steps: {steps}")
+        self.world.run(lambda: False, 5.0)  # late messages, and workers that still look around
+
+    def _retry_all(self) -> bool:
+        letters = self.fleet.database.query(
+            "select l.run, l.step from wf_dead_letter l join wf_run r on r.id = l.run "
+            "where l.status = 'open' and l.step is not null and r.status in ('failed', 'timed_out') order by l.id"
+        )
+        for run, step in letters:
+            with self.fleet.database.quietly() as tx:
+                put(tx, "default", UUID(hex=run), "retry", {"step": str(UUID(hex=step)), "by": None})
+            self.versions[run] = (self.versions[run][0], "retried")
+            self.fleet.bus.put(Message("default", UUID(hex=run)))
+        if letters:
+            self.world.sometimes["a dead letter was retried"] += 1
+        return bool(letters)
+
+    def _check(self) -> None:
+        for number, run in enumerate(self.runs):
+            verdicts.at_rest(self.fleet, run, self.story.graphs[number], run in self.cancelled)
+        verdicts.effects(self.fleet)
+
+
+def simulate(seed: int, trace: Callable[[str], None] | None = None) -> Told:
+    """Run one seed; what it found is in what it returns."""
+    story = story_of(seed)
+    world = World(story, trace)
+    database = SimDatabase(world)
+    fleet = Fleet(
+        world, database, SETTINGS.model_copy(update={"run_ahead": story.run_ahead}), Bus(world), Authors(world, database, SETTINGS)
+    )
+    simulation = Simulation(story, world, fleet)
+    database.after_commit = simulation.after_commit
+    told = Told(seed)
+    logging.disable(logging.NOTSET if trace is not None else logging.CRITICAL)
+    try:
+        with world.in_charge(database.noting()):
+            try:
+                simulation.go()
+            except Exception as problem:  # whatever leaves the engine is a finding too
+                told.violation = str(problem) if isinstance(problem, Violation) else f"{type(problem).__name__}: {problem}"
+                if trace is not None and not isinstance(problem, Violation):
+                    logging.getLogger(__name__).exception("the engine raised")
+            finally:
+                world.end()
+    finally:
+        logging.disable(logging.NOTSET)
+    told.commits, told.unknown, told.runs = database.commits, database.unknown, len(story.graphs)
+    told.sometimes, told.faults, told.overlapping = world.sometimes, world.faults, len(world.faults)
+    database.close()
+    return told

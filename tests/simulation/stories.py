@@ -1,0 +1,211 @@
+"""What a seed tells: a random graph, what becomes of each attempt, and which faults there are and how often.
+
+Graphs are the plain dicts of `tests.unit.core.generators`, so that their oracle can say how the run must end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from tests.unit.core.generators import KINDS, LATE_ENDS, PARAMETERS, WORDS, countable, flat, names_of
+
+Task = dict[str, Any]
+Graph = dict[str, Any]
+
+# What becomes of an attempt, by how often the step has failed so far; after the last word it succeeds.
+OUTCOMES = ("fail", "fail", "refused", "fatal", "later", "slow")
+TIMEOUT = 8.0  # seconds that a task with `timeout` may take
+
+
+@dataclass(frozen=True)
+class Faults:
+    """How often each thing goes wrong, while things go wrong at all. Chances are per chance: a message, a pause, a commit."""
+
+    lost_messages: float = 0.0
+    repeated_messages: float = 0.0
+    late_messages: float = 0.0
+    flushes: float = 0.0  # of the whole broker, per second
+    forged_messages: float = 0.0  # per second
+    killed_children: float = 0.0  # per pause
+    killed_workers: float = 0.0
+    stalls: float = 0.0  # a process is stopped for longer than its lease
+    clashes: float = 0.0  # per transaction
+    away: float = 0.0  # the database, per transaction
+    unknown_lost: float = 0.0  # commits without an answer that did not land
+    unknown_landed: float = 0.0
+    unknown_late: float = 0.0  # that land later
+    crashes: float = 0.0  # of the database, per second: claims of the last moment are taken back
+    skew: float = 0.0  # seconds that clocks of processes differ
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything that a seed decides beforehand; the order of things is drawn as they happen."""
+
+    seed: int
+    graphs: tuple[Graph, ...]
+    outcomes: tuple[dict[tuple[str, int], list[str]], ...]
+    faults: Faults
+    workers: int
+    children: int
+    beats: int
+    run_ahead: float
+    trouble: float  # seconds for which things go wrong
+    cancels: tuple[float | None, ...] = ()  # when somebody cancels the run
+    deadlines: tuple[float | None, ...] = ()
+    delays: tuple[float | None, ...] = ()
+    retries: int = 0  # rounds in which somebody retries all open dead letters
+    deploy: str | None = None  # an action that workers do not know while things go wrong
+    transactional: frozenset[str] = field(default_factory=frozenset)  # actions
+
+
+def story_of(seed: int) -> Story:
+    """The story of a seed; the same for ever."""
+    random = Random(seed)
+    graphs = tuple(_graph(random, random.choice((3, 6, 6, 10))) for _ in range(random.choice((1, 1, 2, 3))))
+    names = sorted({f"do.{task['name']}" for graph in graphs for task in flat(graph["tasks"]) if task["type"] == "action"})
+    return Story(
+        seed,
+        graphs,
+        tuple(_outcomes(random, graph) for graph in graphs),
+        _faults(random),
+        workers=random.choice((1, 2, 2, 3)),
+        children=random.choice((1, 2, 2, 3)),
+        beats=random.choice((0, 1, 1, 2, 3)),
+        run_ahead=random.choice((0.0, 1.0, 1.0, 5.0)),
+        trouble=random.uniform(2.0, 60.0),
+        cancels=tuple(random.uniform(0.0, 15.0) if random.random() < 0.12 else None for _ in graphs),
+        deadlines=tuple(random.uniform(1.0, 30.0) if random.random() < 0.08 else None for _ in graphs),
+        delays=tuple(random.uniform(0.5, 5.0) if random.random() < 0.1 else None for _ in graphs),
+        retries=random.choice((0, 0, 1, 2)),
+        deploy=random.choice(names) if names and random.random() < 0.12 else None,
+        transactional=frozenset(name for name in names if random.random() < 0.15),
+    )
+
+
+def _faults(random: Random) -> Faults:
+    """Each seed draws which faults there are at all: a world with all of them hides what only one would show."""
+
+    def some(most: float, share: float = 0.35) -> float:
+        return random.uniform(most / 20, most) if random.random() < share else 0.0
+
+    return Faults(
+        lost_messages=some(0.9),
+        repeated_messages=some(0.5),
+        late_messages=some(0.5),
+        flushes=some(0.3, 0.2),
+        forged_messages=some(0.5, 0.1),
+        killed_children=some(0.08),
+        killed_workers=some(0.01),
+        stalls=some(0.02),
+        clashes=some(0.08),
+        away=some(0.05, 0.25),
+        unknown_lost=some(0.06),
+        unknown_landed=some(0.06),
+        unknown_late=some(0.06, 0.25),
+        crashes=some(0.1, 0.15),
+        skew=some(3600.0, 0.3),
+    )
+
+
+def _outcomes(random: Random, graph: Graph) -> dict[tuple[str, int], list[str]]:
+    found: dict[tuple[str, int], list[str]] = {}
+    for task in flat(graph["tasks"]):
+        if task["type"] != "action":
+            continue
+        words = [word for word in OUTCOMES if word != "slow" or "timeout" in task]
+        for item in range(task["items"]) if "items" in task else (-1,):
+            if random.random() < 0.3:
+                found[task["name"], item] = [random.choice(words) for _ in range(random.randint(1, 3))]
+    return found
+
+
+# ---- graphs -----------------------------------------------------------------------------------------------------------
+
+
+def _graph(random: Random, most: int) -> Graph:
+    count = random.randint(1, most)
+    tasks: list[Task] = []
+    while len(names_of(tasks)) < count:
+        room = count - len(names_of(tasks))
+        if room >= 3 and random.random() < 0.12:
+            tasks.append(_block(random, f"t{len(tasks)}", min(room - 1, 3)))
+        else:
+            tasks.append(_task(random, f"t{len(tasks)}"))
+    for position, target in enumerate(tasks):
+        near = min(position, 4)
+        ways = min(near, max(random.randint(0, 3), 1 if random.random() < 0.75 else 0))
+        for distance in random.sample(range(1, near + 1), ways):
+            _edge(random, tasks[position - distance], target)
+        counted = countable(tasks, target)
+        if target["type"] != "parallel" and counted and random.random() < 0.3:
+            target["join"] = random.randint(1, counted)
+            if random.random() < 0.25:
+                target["cancel_rest"] = True
+    return {"parameters": {name: random.random() < 0.5 for name in PARAMETERS}, "tasks": tasks}
+
+
+def _task(random: Random, name: str) -> Task:
+    task: Task = {"name": name, "type": "sleep" if random.random() < 0.12 else "action"}
+    if random.random() < 0.15:
+        task["when"] = random.choice(PARAMETERS)
+    if task["type"] == "sleep":
+        return task
+    if random.random() < 0.25:
+        task["items"] = random.choice((0, 1, 2, 3, 5, 9))
+        if random.random() < 0.4:
+            task["concurrency"] = random.randint(1, 3)
+    if random.random() < 0.3:
+        task["on_error"] = "continue"
+    if random.random() < 0.2:
+        task["timeout"] = f"{TIMEOUT:g}s"
+    if random.random() < 0.6:
+        task["retry"] = {
+            "count": random.randint(0, 3),
+            "delay": random.choice((0.0, 0.5, 2.0)),
+            "backoff": random.choice(("constant", "linear", "exponential")),
+            "jitter": random.random() < 0.5,
+            "non_retryable": ["Refused"],
+        }
+    return task
+
+
+def _block(random: Random, name: str, most: int) -> Task:
+    children = [_task(random, f"{name}c{number}") for number in range(random.randint(1, most))]
+    for position, child in enumerate(children[1:], 1):
+        if random.random() < 0.3:
+            child.setdefault("after", {})[children[random.randrange(position)]["name"]] = None
+    block: Task = {"name": name, "type": "parallel", "children": children}
+    if random.random() < 0.3:
+        block["join"] = random.randint(1, len(children))
+    return block
+
+
+def _edge(random: Random, source: Task, target: Task) -> None:
+    name = target["name"]
+    for word in random.choice(WORDS):
+        if word == "after":
+            target.setdefault("after", {})[source["name"]] = None
+        elif word == "ends":
+            target.setdefault("after", {})[source["name"]] = random.sample(["succeeded", *LATE_ENDS], random.randint(1, 2))
+        elif word == "needs":
+            target.setdefault("needs", []).append(source["name"])
+        elif word == "decision" and source["type"] == "action":
+            _branch(random, source, name)
+        else:
+            kinds = ["success"] if word == "success" else random.sample(KINDS, random.randint(1, 2))
+            for kind in kinds:
+                source.setdefault("on", {}).setdefault(kind, []).append(name)
+
+
+def _branch(random: Random, source: Task, target: str) -> None:
+    branches = source.setdefault("decision", [])
+    parameter = random.choice((*PARAMETERS, None))
+    for branch in branches:
+        if branch[0] == parameter:
+            branch[1].append(target)
+            return
+    branches.append([parameter, [target]])
+    branches.sort(key=lambda branch: branch[0] is None)

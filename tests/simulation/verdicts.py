@@ -1,0 +1,160 @@
+"""What must be true of a world: at every moment, and when everything has come to rest."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import AbstractContextManager
+from typing import Any, cast
+from uuid import UUID
+
+from tests.simulation.authors import worth
+from tests.simulation.database import SimDatabase
+from tests.simulation.fleet import Fleet
+from tests.simulation.stories import Graph
+from tests.simulation.world import Violation
+from tests.unit.core import oracle
+from wfcelery.service.verifying import problems_of
+from wfcelery.store.database import Database, Tx
+from wfcelery.store.verifying import evidence
+
+ENDED = ("succeeded", "failed", "cancelled", "timed_out")
+
+
+class Quietly:
+    """The world's database for those who only look: nothing goes wrong, and nobody else has a turn meanwhile."""
+
+    dialect = "sqlite"
+
+    def __init__(self, database: SimDatabase) -> None:
+        self._database = database
+
+    def transaction(self, isolation: str | None = None) -> AbstractContextManager[Tx]:
+        return self._database.quietly()
+
+
+def at_any_time(fleet: Fleet, versions: dict[str, tuple[int, str]]) -> None:
+    """After every commit: versions rise by one, what is over stays over, nothing runs without a token."""
+    for run, version, status in fleet.database.query("select id, version, status from wf_run"):
+        before, was = versions.get(run, (version, status))
+        if version not in (before, before + 1):
+            raise Violation(f"run {run} went from version {before} to {version} in one commit")
+        if was in ENDED and status != was and not (was in ("failed", "timed_out") and status == "running"):
+            raise Violation(f"run {run} was {was} and is {status}")
+        versions[run] = version, status
+
+
+def of_run(fleet: Fleet, run: UUID) -> None:
+    """The checker's word on one run."""
+    found = evidence(cast(Database, Quietly(fleet.database)), run)
+    problems = problems_of(found) if found is not None else ["there is no such run"]
+    if problems:
+        raise Violation(f"run {run}: " + "; ".join(problems))
+
+
+def at_rest(fleet: Fleet, run: UUID, graph: Graph, cancelled: bool) -> None:
+    """A run that has ended: as the rules say it must, with the results that follow from its graph."""
+    of_run(fleet, run)
+    query = fleet.database.query
+    [(status,)] = query("select status from wf_run where id = ?", run.hex)
+    rows = query(
+        "select name, status, output, failures, lost, attempt, why, token, error, id, item from wf_step where run = ? order by name, item",
+        run.hex,
+    )
+    flats = oracle.flatten(graph)
+    tasks = {row[0]: row for row in rows if row[10] == -1}
+    if status == "succeeded":
+        _places(run, graph, flats, tasks)
+    _results(run, flats, rows)
+    _letters(fleet, run, rows)
+    if status == "failed" and not cancelled and not any(row[1] in ("failed", "timed_out") for row in rows):
+        raise Violation(f"run {run} failed, though none of its steps did")
+    if status == "cancelled" and not cancelled:
+        raise Violation(f"run {run} is cancelled, and nobody asked for it")
+
+
+def _places(run: UUID, graph: Graph, flats: dict[str, oracle.Flat], tasks: dict[str, tuple[Any, ...]]) -> None:
+    """Every step stands where the rules put it, given how the executed ones ended."""
+    ends = {name: row[1] for name, row in tasks.items() if row[1] in ("succeeded", "failed", "timed_out", "cancelled")}
+    expected = oracle.places(graph, ends, flats)
+    for name, place in expected.items():
+        if ends.get(name) == "cancelled":  # as the rest of a join that took what it wanted
+            continue
+        stands = tasks[name][1] if name in tasks else None
+        fits = {
+            "started": stands in ("succeeded", "failed", "timed_out", "cancelled"),
+            "skipped": stands == "skipped",
+            "dead": stands in ("skipped", None),
+            "unreached": stands is None,
+            "blocked": stands in ("skipped", "cancelled", None),
+        }[place.what]
+        if not fits:
+            raise Violation(f"run {run}: by the rules {name} is {place.what}; it is {stands}")
+
+
+def _results(run: UUID, flats: dict[str, oracle.Flat], rows: list[tuple[Any, ...]]) -> None:
+    """Every recorded result is what the author's code makes of the recorded results before it."""
+    outputs: dict[str, Any] = {}
+    items: dict[str, list[Any]] = {}
+    fans = {row[0] for row in rows if row[10] >= 0}
+    for row in rows:
+        name, status, output, item = row[0], row[1], row[2], row[10]
+        value = json.loads(output) if output is not None else None
+        if item >= 0:
+            items.setdefault(name, []).append(value if status == "succeeded" else None)
+        elif status == "succeeded" and name not in fans:
+            outputs[name] = value
+    for row in rows:
+        name, status, output, item = row[0], row[1], row[2], row[10]
+        flat = flats[name]
+        if status != "succeeded" or flat.kind != "action" or (item < 0 and "items" in flat.task):
+            continue
+        expected = worth(name, item, {source: _value(source, flats, outputs, items) for source in flat.task.get("needs", ())})
+        if json.loads(output) != expected and not _has_failures(flats, flat):
+            raise Violation(f"run {run}: {name}[{item}] is worth {output}, its input says {json.dumps(expected)}")
+
+
+def _value(source: str, flats: dict[str, oracle.Flat], outputs: dict[str, Any], items: dict[str, list[Any]]) -> Any:
+    if "items" in flats[source].task:
+        return items.get(source, [])
+    return outputs.get(source)
+
+
+def _has_failures(flats: dict[str, oracle.Flat], flat: oracle.Flat) -> bool:
+    """Whether a source may be a `Failed` value instead of a result."""
+    return any(flats[source].task.get("on_error") == "continue" or flats[source].kind != "action" for source in flat.task.get("needs", ()))
+
+
+def _letters(fleet: Fleet, run: UUID, rows: list[tuple[Any, ...]]) -> None:
+    """Each step that failed has one open or handled dead letter, and no other has."""
+    letters = Counter(
+        row[0] for row in fleet.database.query("select step from wf_dead_letter where run = ? and status in ('open', 'handled')", run.hex)
+    )
+    items = {row[9] for row in rows if row[10] >= 0}
+    for row in rows:
+        failed = row[1] in ("failed", "timed_out") and row[6] != "stopped"
+        if row[9] in items and letters[row[9]] > 1:
+            raise Violation(f"run {run}: item {row[10]} of {row[0]} has {letters[row[9]]} dead letters")
+        if row[9] not in items and row[0] not in {other[0] for other in rows if other[10] >= 0} and failed and letters[row[9]] != 1:
+            raise Violation(f"run {run}: {row[0]} is {row[1]} and has {letters[row[9]]} dead letters")
+
+
+def effects(fleet: Fleet) -> None:
+    """Every effect has its claim; a transactional one happened exactly once where its step is recorded, and not at all elsewhere."""
+    query = fleet.database.query
+    done = Counter(key for (key,) in query("select key from effects"))
+    for key, count in done.items():
+        if count != 1:
+            raise Violation(f"the transactional effect of {key} was applied {count} times")
+    for effect, status, name, attempt in query(
+        "select e.key, s.status, s.name, s.attempt from wf_step s left join effects e on e.step = s.id"
+    ):
+        transactional = f"do.{name}" in fleet.world.story.transactional
+        if effect is not None and status != "succeeded":
+            raise Violation(f"{name} is {status}, and its transaction has committed")
+        if transactional and effect is None and status == "succeeded" and attempt > 0:
+            raise Violation(f"{name} has succeeded, and its transactional effect is missing")
+    keys: dict[UUID, str] = {}
+    for effect_ in fleet.authors.ledger:
+        if keys.setdefault(effect_.step, effect_.key) != effect_.key:
+            raise Violation(f"step {effect_.step} was given two idempotency keys")
