@@ -110,6 +110,17 @@ def meet(many: int) -> int:
     return here
 
 
+@step(retry=None)
+def linger(until: str) -> str:
+    """Ends when that mark was made."""
+    did("linger")
+    deadline = time.monotonic() + 20
+    while until not in {effect.note for effect in effects.all("mark")}:
+        assert time.monotonic() < deadline, f"nobody marked {until}"
+        time.sleep(0.05)
+    return until
+
+
 @workflow
 def one_slow(seconds: float) -> int:
     return slow(seconds)

@@ -143,7 +143,7 @@ def test_a_parallel_block_waits_for_all_of_its_tasks_or_for_as_many_as_it_says(h
             tasks:
               - {name: d, action: $app.mark, input: {name: d}}
               - {name: e, action: $app.mark, input: {name: e}}
-              - {name: f, action: $app.slow, input: {seconds: 1.5}}
+              - {name: f, action: $app.linger, input: {until: after_two}}
           - {name: after_all, action: $app.echo, needs: [all], input: {value: "{{ task.all.result }}"}}
           - {name: after_two, action: $app.mark, after: [two], input: {name: after_two}}
         output: "{{ task.after_all.result }}"
@@ -155,7 +155,7 @@ def test_a_parallel_block_waits_for_all_of_its_tasks_or_for_as_many_as_it_says(h
     closed = {fact["step"]: at for at, fact in enumerate(here.facts(run)) if fact["fact"] == "step_succeeded"}
     ready = {fact["step"]: at for at, fact in enumerate(here.facts(run)) if fact["fact"] == "step_ready"}
     assert ready["after_all"] > max(closed["a"], closed["b"], closed["c"])
-    assert ready["after_two"] < closed["f"]
+    assert ready["after_two"] < closed["f"], "which ends when that has run"
 
 
 @pytest.mark.promise("E6", "E7", "E10")
