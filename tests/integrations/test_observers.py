@@ -43,7 +43,7 @@ class Observed:
 @pytest.fixture
 def observed(sqlite_url: str, redis_url: str, tmp_path: Path) -> Iterator[Observed]:
     """One ordinary worker with one child, on a database that is ready."""
-    environment = {"OBSERVED": str(tmp_path / "told.jsonl")}
+    environment = {"OBSERVED": str(tmp_path / "told.jsonl"), "WFCELERY_POLL": "0.2"}
     fleet = Fleet(tmp_path, app="tests.integrations.observed", database_url=sqlite_url, broker_url=redis_url, environment=environment)
     fleet.run("db", "upgrade")
     fleet.worker(concurrency=1).wait_ready()
