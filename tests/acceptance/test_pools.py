@@ -14,13 +14,12 @@ from tests.acceptance.shell import ShellError
 
 LEASE = 3.0
 MANY = {"prefork": 6, "threads": 8, "solo": 1}
-# What the engine does, whoever carries the worker's hands: the other two pools show it in the long check.
-whatever_the_pool = pytest.mark.parametrize(
-    "pool",
-    ["prefork", pytest.param("threads", marks=pytest.mark.long), pytest.param("solo", marks=pytest.mark.long)],
-    indirect=True,
-    scope="module",
-)
+
+
+def always_on(*pools: Pool) -> pytest.MarkDecorator:
+    """On these pools in every check, on the others in the long one: what the engine does, whoever lends it hands."""
+    each = [pytest.param(pool, marks=() if pool in pools else pytest.mark.long) for pool in get_args(Pool)]
+    return pytest.mark.parametrize("pool", each, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module", params=get_args(Pool))
@@ -43,6 +42,7 @@ def test_a_chain_gives_its_result(here: Fleet) -> None:
 
 
 @pytest.mark.promise("C17", "A14")
+@always_on("prefork", "threads")
 def test_two_hundred_items_are_never_more_than_five_in_flight(here: Fleet) -> None:
     run, most = here.start("five_at_a_time.bind(200)"), 0
     while here.status(run) not in ("succeeded", "failed"):
@@ -67,7 +67,7 @@ def at_once(fleet: Fleet) -> int:
 
 
 @pytest.mark.promise("D13", "E19")
-@whatever_the_pool
+@always_on("prefork")
 def test_a_failing_step_is_tried_again_as_often_as_its_policy_says(here: Fleet) -> None:
     run = here.start("retried.bind(2)")
     assert here.result(run) == 3
@@ -81,7 +81,7 @@ def test_a_failing_step_is_tried_again_as_often_as_its_policy_says(here: Fleet) 
 
 
 @pytest.mark.promise("C2", "C5")
-@whatever_the_pool
+@always_on("prefork")
 def test_a_sleep_holds_no_worker_and_ends_in_time(here: Fleet) -> None:
     far = "app_module.datetime(2099, 1, 1, tzinfo=app_module.UTC)"
     sleepers = here.shell(f"[start_workflow(alarm.bind({far})).id for _ in range(12)]")
@@ -118,6 +118,7 @@ def test_an_async_step_is_awaited(here: Fleet) -> None:
 
 
 @pytest.mark.promise("A7", "E18")
+@always_on("prefork", "threads")
 def test_an_attempt_past_its_timeout_is_tried_again_and_then_a_dead_letter(here: Fleet) -> None:
     run = here.start("one_too_slow.bind(3)")
     with pytest.raises(ShellError, match=r"RunFailed|RunTimedOut"):
@@ -130,7 +131,7 @@ def test_an_attempt_past_its_timeout_is_tried_again_and_then_a_dead_letter(here:
 
 
 @pytest.mark.promise("E18")
-@whatever_the_pool
+@always_on("prefork")
 def test_a_timeout_takes_its_own_way(here: Fleet) -> None:
     run = here.start("too_slow_and_handled.bind(3)")
     assert here.result(run) is None
@@ -150,7 +151,7 @@ def test_a_soft_time_limit_ends_the_attempt_itself(here: Fleet) -> None:
     assert here.faults() == {}
 
 
-@whatever_the_pool
+@always_on("prefork")
 def test_a_failure_that_is_handled_leads_on(here: Fleet) -> None:
     run = here.start("handled.bind('no paper')")
     assert here.result(run) is None
@@ -159,7 +160,7 @@ def test_a_failure_that_is_handled_leads_on(here: Fleet) -> None:
     assert here.faults() == {}
 
 
-@whatever_the_pool
+@always_on("prefork")
 def test_a_failed_item_is_a_value_where_the_workflow_goes_on(here: Fleet) -> None:
     assert here.result(here.start("squares_with_a_failure.bind([1, 2, 3, 4])")) == 1
     assert here.faults() == {}
