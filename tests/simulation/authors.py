@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -41,6 +42,7 @@ class Authors:
     database: SimDatabase
     settings: Settings
     outcomes: dict[UUID, dict[tuple[str, int], list[str]]] = field(default_factory=dict)
+    meanwhile: dict[tuple[UUID, str], Callable[[], None]] = field(default_factory=dict)  # what happens while this step is executed
     ledger: list[Effect] = field(default_factory=list)
     under_way: dict[UUID, set[UUID]] = field(default_factory=dict)  # step -> tokens of attempts whose code runs now
 
@@ -57,6 +59,9 @@ class Authors:
         if others:
             world.sometimes["two attempts of a step overlapped"] += 1
         others.add(call.token)
+        happens = self.meanwhile.pop((call.run, call.name), None)
+        if happens is not None:
+            happens()
         try:
             if not transactional:
                 world.pause(self._takes(word))
@@ -68,7 +73,7 @@ class Authors:
         if word == "slow":
             return TIMEOUT * 2
         random = self.world.random
-        return random.uniform(1.0, 45.0) if random.random() < 0.05 else random.expovariate(20.0)
+        return random.uniform(1.0, 15.0) if random.random() < 0.05 else random.expovariate(20.0)
 
     def _end(self, call: Call, word: str, transactional: bool) -> Outcome:
         if word in ("succeed", "slow"):

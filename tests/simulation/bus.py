@@ -64,6 +64,9 @@ class Bus:
 
     def wait(self) -> None:
         """Until a message may have arrived; whoever has died by then leaves it to the next."""
+        if self._waiting:
+            self.world.pause(min(at for at, _ in self._waiting) - self.world.now)
+            return
         try:
             self.world.wait(self._idle)
         except Killed:
@@ -76,7 +79,7 @@ class Bus:
         """Of those who wait and still live."""
         while self._idle:
             actor = self._idle.pop(self.world.random.randrange(len(self._idle)))
-            if not actor.process.dead:  # type: ignore[attr-defined]
+            if not actor.process.dead:
                 self.world.wake(actor, seconds)
                 return
 

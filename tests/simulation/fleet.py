@@ -263,7 +263,7 @@ class Fleet:
                 child.process.dead = True
             child.process.orphaned = True
         successor = SimProcess("host", mortal=False)
-        self.world.spawn(successor, lambda: self.add_worker() and None, self.world.random.uniform(0.1, 3.0))
+        self.world.spawn(successor, self.add_worker, self.world.random.uniform(0.1, 3.0))
 
     def trouble(self) -> None:
         """What befalls the servers, second by second."""

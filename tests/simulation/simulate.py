@@ -25,7 +25,7 @@ from wfcelery.store.inbox import put
 from wfcelery.store.starting import NewRun, insert_run
 
 DRAINED_WITHIN = 400.0  # seconds of calm, in which every run must end: leases, pauses of retries and parked calls
-SETTINGS = Settings(park_pause=2.0)
+SETTINGS = Settings(lease=9.0, park_pause=2.0)
 
 
 @dataclass
@@ -99,7 +99,9 @@ class Simulation:
         client = SimProcess(f"client{number}", mortal=False)
         self.world.spawn(client, lambda: self._start(number, run, definition, graph), self.world.random.uniform(0.0, 2.0))
         when = self.story.cancels[number]
-        if when is not None:
+        if isinstance(when, str):
+            self.fleet.authors.meanwhile[run, when] = lambda: self.world.spawn(client, lambda: self._cancel(run))
+        elif when is not None:
             self.world.spawn(client, lambda: self._cancel(run), when)
 
     def _start(self, number: int, run: UUID, definition: Definition, graph: Graph) -> None:
@@ -172,6 +174,8 @@ class Simulation:
         return bool(letters)
 
     def _check(self) -> None:
+        for (facts,) in self.fleet.database.query("select facts from wf_history"):
+            self.world.sometimes.update(f"history: {fact['fact']}" for fact in json.loads(facts))
         for number, run in enumerate(self.runs):
             verdicts.at_rest(self.fleet, run, self.story.graphs[number], run in self.cancelled)
         verdicts.effects(self.fleet)

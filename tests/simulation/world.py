@@ -77,7 +77,7 @@ class World:
 
     # ---- time and turns ----------------------------------------------------------------------------------------------
 
-    def spawn(self, process: SimProcess, what: Callable[[], None], after: float = 0.0) -> None:
+    def spawn(self, process: SimProcess, what: Callable[[], object], after: float = 0.0) -> None:
         """A new actor of a process."""
 
         def live() -> None:
