@@ -42,6 +42,7 @@ class Machine:
         shorter = {"lease": LEASE, "poll": 0.05, "ring_again": 0.05}  # than anybody may set them
         settings = Settings().model_copy(update={**shorter, "run_ahead": 600.0})
         self.runtime = Runtime(database, settings, self, self, self, self)
+        self.sweep = Sweep(self.runtime, cleaned=time.monotonic())  # so that it forgets no worker whose lease is as short
         definition = load_yaml(text)
         with database.transaction() as tx:
             definitions.store(tx, signature(definition), definition.name, definition.version, canonical_json(definition), strict=False)
@@ -59,7 +60,7 @@ class Machine:
     def _turn(self) -> None:
         with self.database.transaction() as tx:
             leases.renew(tx, self.worker, self.tokens.keys(), LEASE)
-        Sweep(self.runtime)()
+        self.sweep()
         if not self.rings:
             time.sleep(0.02)
         self.answer()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from tests.engine.machine import Cut, Machine
 from tests.store.rows import look
+from wfcelery.engine import apply, executing
 from wfcelery.engine.ports import Call, Raised
 from wfcelery.store import saving
-from wfcelery.store.database import Database
+from wfcelery.store.database import CommitUnknown, Database
 
 GRAPH = """
 name: order
@@ -21,6 +24,13 @@ tasks:
   - {name: e, action: e, after: [pack]}
 """
 
+CHAIN = """
+name: order
+tasks:
+  - {name: a, action: a}
+  - {name: b, action: b, after: [a]}
+  - {name: c, action: c, after: [b]}
+"""
 TWICE = """
 name: order
 tasks:
@@ -30,9 +40,10 @@ tasks:
 
 
 @pytest.fixture(autouse=True)
-def _rings_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a cut keeps from being rung is rung by the sweep after some seconds, and here at once."""
+def _no_time_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a cut keeps from being rung is rung by the sweep at once, and nobody gives up because this machine is slow."""
     monkeypatch.setattr(saving, "RING_AFTER", 0.05)
+    monkeypatch.setattr(apply, "monotonic", lambda: 0.0)
 
 
 def _cancel_during_a(machine: Machine, call: Call) -> None:
@@ -72,6 +83,23 @@ def test_a_lost_answer_while_a_cancel_is_applied_still_hands_the_kept_step_back(
     assert at > 4
 
 
+@pytest.mark.parametrize("landed", [True, False], ids=["landed", "not landed"])
+def test_a_step_that_was_kept_by_a_commit_without_an_answer_is_gone_on_with(
+    database: Database, monkeypatch: pytest.MonkeyPatch, landed: bool
+) -> None:
+    for at in range(60):
+        machine, cut = Machine(database, CHAIN), Cut(at, landed)
+        with cut.on(monkeypatch), suppress(CommitUnknown):
+            executing.dispatch(machine.runtime, "default", machine.run)
+            machine.answer()
+        assert machine.work() == "succeeded", f"cut at commit {at}"
+        attempts = look(database, "select name, attempt, lost from wf_step where run = :run order by name", run=machine.run)
+        assert attempts == [("a", 1, 0), ("b", 1, 0), ("c", 1, 0)], f"cut at commit {at}"
+        if not cut.happened:
+            break
+    assert at > 2
+
+
 def _fail_once(machine: Machine, call: Call) -> Raised | None:
     return Raised({"type": "Refused", "code": None, "message": "not today"}) if call.name == "b" and call.failures == 0 else None
 
@@ -80,8 +108,10 @@ def _fail_once(machine: Machine, call: Call) -> Raised | None:
 def test_a_failure_whose_answer_was_lost_is_counted_once(database: Database, monkeypatch: pytest.MonkeyPatch, landed: bool) -> None:
     for at in range(60):
         machine, cut = Machine(database, TWICE, _fail_once), Cut(at, landed)
-        with cut.on(monkeypatch):
-            assert machine.work() == "succeeded", f"cut at commit {at}"
+        with cut.on(monkeypatch), suppress(CommitUnknown):
+            executing.dispatch(machine.runtime, "default", machine.run)
+            machine.answer()
+        assert machine.work() == "succeeded", f"cut at commit {at}"
         failures = "select failures, status from wf_step where run = :run and name = 'b'"
         assert look(database, failures, run=machine.run) == [(1, "succeeded")], f"cut at commit {at}"
         assert machine.calls == {"a": 1, "b": 2}, f"cut at commit {at}"
