@@ -31,7 +31,7 @@ imports: $(VENV)/.dev          ## a floor imports the floors below it
 
 check: lint types imports test ## all that CI runs, in CI's order
 
-check-long: $(VENV)/.dev       ## the long tests; writes docs/reference/check-long.md
+check-long: $(VENV)/.dev       ## the long tests, all of tests/acceptance without run-ahead among them; writes docs/reference/check-long.md
 	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --long --timeout=3600 $(ARGS)
 
 docs: $(VENV)/.dev             ## writes the pages that are made from the code

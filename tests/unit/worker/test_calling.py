@@ -149,7 +149,7 @@ def test_a_soft_limit_ends_the_attempt_as_timed_out(house: House, kind: str) -> 
     outcome = house.call("long", soft_timeout=0.1)
     assert isinstance(outcome, Raised)
     assert (outcome.end, outcome.error["type"]) == ("timed_out", "SoftTimeLimitExceeded")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4, "the step itself takes 5 s"
 
 
 def test_an_old_task_retries_by_its_own_policy_and_publishes_nothing(house: House, seen: list[str]) -> None:

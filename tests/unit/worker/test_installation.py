@@ -96,7 +96,7 @@ def test_a_ring_to_a_broker_that_answers_nobody_gives_up_soon(tmp_path: Path, re
     with redis_server.paused():
         began = time.monotonic()
         made.bell.ring([RingRun("default", RUN)])
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 5  # a second is its patience
     made.bell.broker.post.hang_up()  # type: ignore[attr-defined]
 
 

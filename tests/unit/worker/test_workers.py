@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,7 @@ def test_a_worker_runs_steps_and_old_tasks_and_goes_on_to_what_follows(
     sender: FolderEngine, redis_url: str, tmp_path: Path, pool: Sequence[str]
 ) -> None:
     last = sender.put("shop.add", {"a": 20, "b": 22})
+    sender.hide_from_sweeps(last)
     first = sender.put("old.based", {"value": 1}, then=[last.step])
     coroutine = sender.put("shop.anap", {"seconds": 0.01})
     with running(tmp_path, redis_url, *pool) as worker:
@@ -78,32 +80,40 @@ def test_a_step_that_polls_ends_within_two_renewals_of_its_cancel(
 def test_what_a_worker_executes_is_renewed_and_nothing_else(
     sender: FolderEngine, redis_url: str, tmp_path: Path, pool: Sequence[str]
 ) -> None:
-    naps = [sender.put("shop.nap", {"seconds": 2.0}) for _ in range(1 if "solo" in pool else 2)]
+    polls = [sender.put("shop.poll", {"seconds": 30}) for _ in range(1 if "solo" in pool else 2)]
     with running(tmp_path, redis_url, *pool):
-        ring(sender, *naps)
-        claims = eventually(lambda: sender.said("claim") if len(sender.said("claim")) == len(naps) else None)
+        ring(sender, *polls)
+        claims = eventually(lambda: sender.said("claim") if len(sender.said("claim")) == len(polls) else None)
         tokens = sorted(claim["token"] for claim in claims)
-        eventually(lambda: tokens in [renewed["tokens"] for renewed in sender.said("renew")])
+        eventually(lambda: sender.said("renew")[-1]["tokens"] == tokens)
         assert {claim["worker"] for claim in claims} == {sender.said("register")[-1]["worker"]}
-        eventually(lambda: all(sender.ended(nap.step) for nap in naps))
+        for token in tokens:
+            sender.cancel(token)
+        eventually(lambda: all(sender.ended(poll.step) for poll in polls))
         eventually(lambda: sender.said("renew")[-1]["tokens"] == [])
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_a_killed_child_is_told_at_once_and_its_step_runs_again(sender: FolderEngine, redis_url: str, tmp_path: Path, start: str) -> None:
-    victim, other = sender.put("shop.nap", {"seconds": 1.5}), sender.put("shop.nap", {"seconds": 1.5})
+    victim, other = sender.put("shop.poll", {"seconds": 60}), sender.put("shop.poll", {"seconds": 60})
+
+    def claims(ring: RingStep) -> list[dict[str, Any]]:
+        return [claim for claim in sender.said("claim") if claim["step"] == str(ring.step)]
+
     with running(tmp_path, redis_url, "-P", "prefork", "-c", "2", TEST_START=start):
         ring(sender, victim, other)
-        claims = eventually(lambda: sender.said("claim") if len(sender.said("claim")) == 2 else None)
-        (claim,) = (each for each in claims if each["step"] == str(victim.step))
+        eventually(lambda: claims(victim) and claims(other))
+        (claim,) = claims(victim)
         os.kill(claim["pid"], signal.SIGKILL)
         killed = time.time()
         died = eventually(lambda: sender.said("died"))[0]
         assert died["child"] == claim["child"]
         assert died["at"] - killed < 2  # Celery itself looks each five seconds
-        eventually(lambda: sender.ended(victim.step))
-        eventually(lambda: sender.ended(other.step))
-        assert len([each for each in sender.said("claim") if each["step"] == str(other.step)]) == 1
+        eventually(lambda: len(claims(victim)) == 2)
+        for each in (claims(victim)[-1], *claims(other)):
+            sender.cancel(each["token"])
+        eventually(lambda: sender.ended(victim.step) and sender.ended(other.step))
+        assert len(claims(other)) == 1
 
 
 def test_a_worker_that_was_declared_lost_goes_on_as_a_new_one(sender: FolderEngine, redis_url: str, tmp_path: Path) -> None:
