@@ -64,7 +64,7 @@ def copy_of_the_tree() -> Iterator[Path]:
 
 def red(patch: Patch, copy: Path) -> str | None:
     """Apply, run its tests, take it back. None: they are red, as they must be; else what is wrong."""
-    applied = _patch(copy, patch)
+    applied = apply_patch(copy, patch.path)
     if applied.returncode:
         return f"does not apply any more: {applied.stdout.strip()}"
     try:
@@ -72,7 +72,7 @@ def red(patch: Patch, copy: Path) -> str | None:
     except subprocess.TimeoutExpired:
         return f"its tests did not end in {MOST_SECONDS} s"
     finally:
-        _patch(copy, patch, "--reverse")
+        apply_patch(copy, patch.path, "--reverse")
     if ended.returncode == pytest.ExitCode.TESTS_FAILED:
         why = next((line[1:].strip() for line in ended.stdout.splitlines() if line.startswith("E  ")), "")
         return f"is broken itself: {why}" if any(name in why.partition(":")[0] for name in BROKEN) else None
@@ -89,8 +89,9 @@ def run(tests: Sequence[str], copy: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _patch(copy: Path, patch: Patch, *more: str) -> subprocess.CompletedProcess[str]:
-    command = ["patch", "--strip=1", "--batch", "--no-backup-if-mismatch", "--reject-file=-", "--fuzz=1", *more, "--input", str(patch.path)]
+def apply_patch(copy: Path, path: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Make a mistake in a copy, or with `--reverse` take it back."""
+    command = ["patch", "--strip=1", "--batch", "--no-backup-if-mismatch", "--reject-file=-", "--fuzz=1", *more, "--input", str(path)]
     if not more:
         tried = subprocess.run([*command, "--dry-run"], cwd=copy, capture_output=True, text=True, check=False)
         if tried.returncode:

@@ -82,10 +82,10 @@ def one(seed: int, trace: Path | None) -> int:
     return int(told.violation is not None)
 
 
-def many(first: int, count: int, processes: int, seconds: float | None, report: Path | None) -> int:
+def many(first: int, count: int, processes: int, seconds: float | None, report: Path | None, most: int) -> int:
     """Many seeds, and what they found."""
     began = time.monotonic()
-    found = simulate_all(first, count, processes, seconds)
+    found = simulate_all(first, count, processes, seconds, most)
     took = time.monotonic() - began
     figures = {
         "seeds": found.seeds,
@@ -120,11 +120,12 @@ def main(given: Sequence[str]) -> int:
     parser.add_argument("--trace", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seconds", type=float)
+    parser.add_argument("--violations", type=int, default=20)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     said = parser.parse_args(given)
     if said.seed is not None:
         return one(said.seed, said.trace)
-    return many(said.first, said.seeds, said.processes, said.seconds, said.json)
+    return many(said.first, said.seeds, said.processes, said.seconds, said.json, said.violations)
 
 
 if __name__ == "__main__":
