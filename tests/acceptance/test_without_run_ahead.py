@@ -13,7 +13,7 @@ import pytest
 from tests.acceptance.processes import ROOT
 from tests.servers import caretaker
 
-NO_SERVER = "no rabbitmq-server on this machine"
+ABOUT_A_SERVER = "WFCELERY_TEST_"  # there is no RabbitMQ here, or a server is not ours to stop
 
 
 @pytest.mark.long
@@ -32,6 +32,6 @@ def test_the_acceptance_tests_pass_with_one_message_per_attempt(tmp_path: Path, 
     assert code == 0, "\n".join(log.read_text(errors="replace").splitlines()[-200:])
     cases = ElementTree.parse(report).findall(".//testcase")  # noqa: S314 (our own pytest wrote it)
     skipped = [skip.get("message", "") for case in cases for skip in case.findall("skipped")]
-    assert [why for why in skipped if not why.startswith(NO_SERVER)] == []
+    assert [why for why in skipped if ABOUT_A_SERVER not in why] == []
     assert len(cases) - len(skipped) > 100
     record_property("told", f"{len(cases) - len(skipped)} tests passed, {len(skipped)} skipped")
