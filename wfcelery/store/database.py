@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
 from wfcelery.errors import InternalError, Misconfigured, RowChanged, Unavailable
+from wfcelery.store import forking
 from wfcelery.store.statements import Parameters, Result, Statement
 
 try:
@@ -196,6 +197,7 @@ class Database:
                 connect_args={"timeout": BUSY, "isolation_level": None, "check_same_thread": False},
             )
             sa.event.listen(engine, "connect", _on_sqlite_connect)
+            forking.watch(engine)
         else:
             engine = sa.create_engine(
                 self._url,
