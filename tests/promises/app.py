@@ -11,7 +11,7 @@ from celery import Celery
 
 import wfcelery
 from tests.acceptance.effects import Effects
-from wfcelery import GiveUp, Retry, RetryLater, current_step, sleep, step, workflow
+from wfcelery import GiveUp, Retry, RetryLater, current_step, once, sleep, step, workflow
 
 app = Celery("promises", broker=os.environ["WFCELERY_TEST_BROKER_URL"])
 app.conf.update(broker_connection_retry_on_startup=True, result_backend=None, task_routes={"tests.promises.app.routed": "by-route"})
@@ -115,3 +115,47 @@ def double_twice(number: int) -> int:
 @workflow
 def failing(reason: str) -> None:
     always_failing(reason)
+
+
+# ---- a key, and a function that answers once a flag is up ----------------------------------------------------------------
+
+
+def answer(shop: str, flag: str) -> str:
+    did("answer", shop)
+    while not Path(flag).exists():
+        time.sleep(0.02)
+    return f"{shop} answers by {os.getpid()} at {time.time()!r}"
+
+
+@step
+def ask_once(shop: str, flag: str) -> str:
+    return once(f"call-{shop}", answer, shop, flag)
+
+
+@workflow
+def answered_once(shop: str, flag: str) -> str:
+    return ask_once(shop, flag)
+
+
+# ---- one step in two releases of the app ---------------------------------------------------------------------------------
+
+
+if os.environ.get("WFCELERY_TEST_RELEASE") == "2":
+
+    @step(name="tests.promises.app.bill", queue="billing")
+    def bill(amount: int, currency: str) -> str:
+        return f"{amount} {currency}"
+
+    @workflow(name="billing", version="2")
+    def billing(amount: int) -> str:
+        return bill(amount, "EUR")
+
+else:
+
+    @step(name="tests.promises.app.bill", queue="billing")
+    def bill(amount: int) -> str:
+        return str(amount)
+
+    @workflow(name="billing", version="1")
+    def billing(amount: int) -> str:
+        return bill(amount)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
 from tests.acceptance.eventually import eventually
+from tests.acceptance.processes import Process
+from tests.cli.command_line import Cli
 from tests.promises.conftest import Here
 
 TWO_THREADS = """
@@ -38,6 +45,92 @@ def test_one_who_will_not_wait_is_told_that_it_is_in_progress(here: Here) -> Non
     )
     assert told == ["InProgress", "mall"]
     assert [effect.note for effect in here.effects.all("ring")].count("mall") == 1
+
+
+ANOTHER = """
+from wfcelery import InProgress, once
+try:
+    print(once({key!r}, answer, {shop!r}, {flag!r}, wait={wait!r}))
+except InProgress as problem:
+    print(type(problem).__name__)
+"""
+
+
+def ask(here: Here, shop: str, flag: Path, wait: str = "60s") -> str:
+    """What a process of its own gets of `once`, as it prints it."""
+    return here.script(ANOTHER.format(key=f"call-{shop}", shop=shop, flag=str(flag), wait=wait)).strip()
+
+
+@pytest.mark.promise("D5")
+def test_of_processes_in_one_moment_one_runs_it_and_the_others_wait_or_are_told(here: Here, tmp_path: Path) -> None:
+    """Nobody can answer before the flag is up, so all three ask while it is being answered, or are the one who answers."""
+    flag = tmp_path / "flag"
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(ask, here, "harbour", flag) for _ in range(2)]
+        eventually(lambda: [effect for effect in here.effects.all("answer") if effect.note == "harbour"])
+        assert ask(here, "harbour", flag, wait="0.1s") == "InProgress"
+        flag.touch()
+        answers = [asked.result(60) for asked in waiting]
+    assert answers == [answers[0]] * 2
+    assert ask(here, "harbour", flag) == answers[0], "and so does who comes later, byte for byte"
+    assert len([effect for effect in here.effects.all("answer") if effect.note == "harbour"]) == 1
+
+
+@pytest.mark.long
+@pytest.mark.promise("D5")
+def test_the_next_attempt_of_a_step_that_died_in_it_takes_the_key_over(alone: Here, tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    alone.ready(alone.database_worker(concurrency=1))
+    run = alone.start(f"answered_once.bind('market', {str(flag)!r})")
+    (first,) = eventually(lambda: alone.effects.all("answer"))
+    told = alone.shell(
+        "from wfcelery import InProgress, once\n"
+        f"try:\n    said = once('call-market', answer, 'market', {str(flag)!r}, wait='0.1s')\n"
+        "except InProgress as problem:\n    said = type(problem).__name__\nsaid"
+    )
+    assert told == "InProgress"
+    os.kill(first.pid, signal.SIGKILL)
+    second = eventually(lambda: [effect for effect in alone.effects.all("answer") if effect.attempt == 2])[0]
+    assert (second.key, second.pid != first.pid) == (first.key, True)
+    flag.touch()
+    result = alone.result(run)
+    assert str(second.pid) in result, "what is kept is what the living attempt said"
+    assert alone.shell(f"once('call-market', answer, 'market', {str(flag)!r})") == result
+    assert alone.effects.attempts("answer") == [1, 2]
+    assert alone.faults() == {}
+
+
+@pytest.mark.long
+@pytest.mark.promise("C19")
+def test_a_run_of_one_release_is_parked_by_the_next_and_finished_by_its_own(here: Here) -> None:
+    """Release 2 of the app gave `bill` one more argument: it bills what it starts itself, and leaves the older run alone."""
+    environment = {"WFCELERY_BELL": "database", "WFCELERY_PARK_PAUSE": "0.5"}
+    quiet = ("--without-mingle", "--without-gossip", "--without-heartbeat")
+
+    def release(number: str) -> Process:
+        wishes = {**environment, "WFCELERY_TEST_RELEASE": number}
+        name = f"release-{number}"
+        return here.worker(name, pool="threads", queues="billing", options=quiet, environment=wishes).wait_ready()
+
+    old = here.start("billing.bind(5)")
+    begin = "from wfcelery import start_workflow\nprint(start_workflow(billing.bind(7)).id)"
+    newer = release("2")
+    new = here.script(begin, environment={"WFCELERY_TEST_RELEASE": "2"}).split()[-1]
+    parked = eventually(lambda: here.facts(old, "step_parked"))
+    assert "do not fit tests.promises.app.bill" in parked[0]["reason"]
+    assert here.result(new) == "7 EUR"
+    cli = Cli(here.database_url)
+    shown = {run: cli.json("runs", "show", run)[0] for run in (old, new)}
+    assert [shown[run]["version_label"] for run in (old, new)] == ["1", "2"]
+    assert shown[old]["definition"] != shown[new]["definition"]
+    (waiting,) = shown[old]["steps"]
+    assert (waiting["status"], waiting["failures"], waiting["lost"]) == ("ready", 0, 0)
+    assert cli.json("dead", "list", "--workflow", "billing") == []
+    newer.stop()
+    older = release("1")
+    assert here.result(old) == "5"
+    assert cli.json("runs", "show", old)[0]["definition"] == shown[old]["definition"]
+    older.stop()
 
 
 @pytest.mark.promise("C19")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.acceptance.eventually import eventually
 from tests.acceptance.shell import ShellError
+from tests.cli.command_line import Cli
 from tests.promises.conftest import APP, Here
 
 SOURCES = Path(__file__).parents[2] / "wfcelery"
@@ -43,6 +44,7 @@ def test_one_function_inserts_runs_and_one_decides() -> None:
     assert callers("insert_run") == {"service/starting.py"}
     assert callers("decide") == {"core/decide.py", "engine/apply.py"}
     assert callers("save") == {"engine/apply.py", "store/hot.py"}
+    assert inserting_into("history") == {"store/saving.py", "store/hot.py"}
 
 
 @pytest.mark.promise("B8")
@@ -53,6 +55,24 @@ def test_neither_a_draft_nor_what_is_archived_starts(here: Here, status: str) ->
     with pytest.raises(ShellError, match="NotFound"):
         here.named(f"only_{status}")
     assert here.query("select count(*) from wf_run where workflow = :name", name=f"only_{status}") == [(0,)]
+
+
+@pytest.mark.promise("B8")
+def test_code_that_still_has_a_draft_or_what_is_archived_does_not_start_it_either(alone: Here) -> None:
+    """Neither bound, nor by its name, nor on the command line; published again, it starts."""
+    cli = Cli(alone.database_url)
+    alone.script("from wfcelery import start_workflow\nstart_workflow(double_twice.bind(1))")
+    assert [(found["name"], found["status"]) for found in cli.json("definitions", "list")] == [("double_twice", "published")]
+    for status in ("draft", "archived"):
+        alone.query("update wf_definition set status = :status", status=status)
+        assert [found["status"] for found in cli.json("definitions", "list")] == [status]
+        for start in ("double_twice.bind(1)", "'double_twice', {'number': 1}"):
+            with pytest.raises(ShellError, match=f"NotAllowedNow.*double_twice version .* is (a )?{status}: no run can begin with it"):
+                alone.shell(f"start_workflow({start}).id")
+    alone.run("-A", APP, "runs", "start", "double_twice", '{"number": 1}', code=4)
+    assert alone.query("select count(*) from wf_run") == [(1,)]
+    alone.query("update wf_definition set status = 'published'")
+    assert alone.status(alone.start("double_twice.bind(1)")) == "pending"
 
 
 COUNTED = """

@@ -17,7 +17,7 @@ from wfcelery.definition.inputs import check_input
 from wfcelery.definition.model import Definition, canonical_json, signature
 from wfcelery.definition.problems import problems
 from wfcelery.definition.values import decode, encode, seconds
-from wfcelery.errors import DefinitionProblems, Misconfigured, NotFound
+from wfcelery.errors import DefinitionProblems, Misconfigured, NotAllowedNow, NotFound
 from wfcelery.service.context import Context
 from wfcelery.store import definitions as stored
 from wfcelery.store.database import Tx
@@ -39,7 +39,7 @@ class Published:
 def of_bound(context: Context, bound: Bound[Any], tx: Tx | None) -> tuple[str, str, dict[str, Any]]:
     """The starter's own graph: (signature, name, stored input); stores the definition if it is new."""
     definition = bound.definition
-    return store(context, definition, tx).signature, definition.name, dict(bound.input)
+    return _launched(context, definition, tx), definition.name, dict(bound.input)
 
 
 def by_name(context: Context, name: str, given: Mapping[str, Any], tx: Tx | None) -> tuple[str, str, dict[str, Any]]:
@@ -53,11 +53,33 @@ def by_name(context: Context, name: str, given: Mapping[str, Any], tx: Tx | None
     if newest is None:
         if known is None:
             raise NotFound("workflow", name, _near(context, name, tx))
-        return store(context, known.definition, tx).signature, name, known.validate_input(given)
+        valid = known.validate_input(given)  # before anything is stored
+        return _launched(context, known.definition, tx), name, valid
     if known is not None and _signature_of(known.definition) == newest.signature:
         return newest.signature, name, known.validate_input(given)
     definition = Definition.model_validate_json(newest.body)
     return newest.signature, name, check_input(definition, {key: encode(value) for key, value in given.items()})
+
+
+def _launched(context: Context, definition: Definition, tx: Tx | None) -> str:
+    """The signature of a definition that a run begins with, stored; raises NotAllowedNow for a draft and for what is archived.
+
+    Looked up once per process and signature, like what is stored.
+    """
+    looked_up = _signature_of(definition) in context.stored
+    kept = store(context, definition, tx)
+    if looked_up or kept.new:
+        return kept.signature
+    if tx is not None:
+        found = stored.by_signature(tx, kept.signature)
+    else:
+        with context.transaction() as own:
+            found = stored.by_signature(own, kept.signature)
+    if found is not None and found.status != "published":
+        context.stored.pop(kept.signature, None)
+        what = "a draft" if found.status == "draft" else found.status
+        raise NotAllowedNow(f"{definition.name} version {definition.version} is {what}: no run can begin with it", found.status)
+    return kept.signature
 
 
 _signatures: dict[int, tuple[Definition, str]] = {}

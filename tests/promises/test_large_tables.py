@@ -1,0 +1,136 @@
+"""A million sleeping runs: the sweep takes the oldest first, and no statement of the hot path touches more than its rows."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.store.rows import change, look
+from tests.store.test_timers import napping, runtime_on
+from tests.store.test_touches import _HOT, FEW, Crowd, _crowd, _plans, _touched
+from wfcelery.engine.sweeping import Sweep
+from wfcelery.store import due
+from wfcelery.store.database import CursorTx, Database, cursor_of
+from wfcelery.store.schema import metadata
+
+MANY = 1_000_000
+OVERDUE = 150
+TOGETHER = 10_000
+COUNTED = 1_000  # instructions of SQLite's machine between two counts
+MOST = 500  # such counts: reading a million rows takes several thousand
+
+TABLES = ("wf_run", "wf_step", "wf_wait", "wf_history")
+
+
+def numbers(database: Database) -> str:
+    """SQL for the numbers from 1 to a million, as `numbers(n)`."""
+    if database.dialect == "postgresql":
+        return f"generate_series(1, {MANY}) as numbers(n)"
+    return f"(with recursive up(n) as (select 1 union all select n + 1 from up where n < {MANY}) select n from up) as numbers"
+
+
+def nth(database: Database, kind: int) -> str:
+    """SQL for the id of the n-th row of a kind."""
+    if database.dialect == "postgresql":
+        return f"(lpad(to_hex({kind}), 8, '0') || '-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid"
+    return f"printf('%08x00007000%s%012x', {kind}, '8000', n)"
+
+
+def due_times(database: Database) -> str:
+    """SQL for the n-th sleeper's time: the first ones' has come, each a second after the last; the others wait an hour and more."""
+    seconds = f"case when n <= {OVERDUE} then n - 1000 else 3600 + n * 0.001 end"
+    if database.dialect == "postgresql":
+        return f"clock_timestamp() + make_interval(secs => {seconds})"
+    return f"(julianday('now') - 2440587.5) * 86400.0 + {seconds}"
+
+
+def copy(database: Database, table: str, run: UUID, /, **instead: str) -> None:
+    """A million copies of the row of this run; `instead` of what they would share, SQL of their own."""
+    name = "id" if table == "wf_run" else "run"
+    columns = [column.name for column in metadata.tables[table].columns]
+    values = ", ".join(instead.get(column, f"one.{column}") for column in columns)
+    one = f"(select * from {table} where {name} = :it) as one"
+    change(database, f"insert into {table} ({', '.join(columns)}) select {values} from {one}, {numbers(database)}", it=run)
+
+
+def a_million_sleepers(database: Database) -> None:
+    """Runs that look like one which the engine itself brought to sleep, on tables that nobody analyzes."""
+    run = napping(runtime_on(database))
+    if database.dialect == "postgresql":
+        for table in TABLES:
+            change(database, f"alter table {table} set (autovacuum_enabled = off)")
+    runs, steps, waits = (nth(database, kind) for kind in (1, 2, 3))
+    copy(database, "wf_run", run, id=runs)
+    copy(database, "wf_step", run, id=steps, run=runs)
+    copy(database, "wf_wait", run, id=waits, run=runs, step=steps, due_at=due_times(database))
+    copy(database, "wf_history", run, run=runs)
+    change(database, "update wf_wait set due_at = opened_at where run = :run", run=run)
+
+
+def instructions(crowd: Crowd, name: str) -> int:
+    """How many thousand instructions SQLite's machine needs for one kind of work, which is rolled back."""
+    connection = crowd.database.engine.raw_connection()
+    driver, count = connection.driver_connection, 0
+    assert driver is not None
+
+    def one_more() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    cursor = cursor_of(driver, "sqlite")
+    cursor.execute("BEGIN")
+    driver.set_progress_handler(one_more, COUNTED)
+    _HOT[name](crowd, CursorTx(cursor, "sqlite"))
+    driver.set_progress_handler(None, 0)
+    cursor.execute("ROLLBACK")
+    connection.close()
+    return count
+
+
+def too_much(crowd: Crowd) -> dict[str, Any]:
+    """The kinds of work that touch more than their rows, with what they touch."""
+    if crowd.database.dialect == "sqlite":
+        return {name: count for name in _HOT if (count := instructions(crowd, name)) > MOST}
+    plans = ((name, text, _touched(plan)) for name, act in _HOT.items() for text, plan in _plans(crowd, act))
+    return {name: (count, text) for name, text, count in plans if count > FEW}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.promise("C12")
+def test_among_a_million_sleepers_the_oldest_come_first_and_only_what_is_due_is_touched(fresh_database: Database) -> None:
+    a_million_sleepers(fresh_database)
+    with fresh_database.transaction() as tx:
+        batch = [wait.wait for wait in due.waits(tx, 100)]
+    order = "select id from wf_wait where status = 'open' order by due_at limit 100"
+    assert batch == [row if isinstance(row, UUID) else UUID(row) for (row,) in look(fresh_database, order)]
+    assert [int(str(wait)[-12:], 16) for wait in batch] == list(range(1, 101))
+
+    this = Sweep(runtime_on(fresh_database))()
+    assert (this.waits, this.bad) == (OVERDUE + 1, 0)
+    assert look(fresh_database, "select count(*) from wf_wait where status = 'open'") == [(MANY - OVERDUE,)]
+
+    crowd = _crowd(fresh_database)
+    assert too_much(crowd) == {}
+    change(fresh_database, "analyze")
+    assert too_much(crowd) == {}, "nor when the planner knows the tables"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.promise("C29")
+def test_ten_thousand_timers_that_fall_due_together_are_drained_in_one_pass(fresh_database: Database) -> None:
+    runtime = runtime_on(fresh_database)
+    for _ in range(TOGETHER):
+        napping(runtime)
+    change(fresh_database, "update wf_wait set due_at = opened_at")
+    this = Sweep(runtime)()
+    assert (this.waits, this.bad) == (TOGETHER, 0)
+    assert look(fresh_database, "select status, count(*) from wf_wait group by status") == [("due", TOGETHER)]
+    ready = "select count(distinct run), count(*) from wf_step where name = 'say' and status = 'ready'"
+    assert look(fresh_database, ready) == [(TOGETHER, TOGETHER)]
+    last = look(fresh_database, "select max(ended_at), min(ended_at) from wf_wait")[0]
+    assert last[0] > last[1], "one after another, each in a commit of its own"
