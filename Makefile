@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .NOTPARALLEL:
-.PHONY: help demo demo-production test lint types imports check check-long docs bench model clean
+.PHONY: help demo demo-production test lint types imports check check-long docs bench model corrupt clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -37,12 +37,16 @@ check-long: $(VENV)/.dev       ## the long tests, all of tests/acceptance withou
 docs: $(VENV)/.dev             ## writes the pages that are made from the code
 	@$(BIN)/python -m tests.plugins.promises --write
 	@$(BIN)/python -m wfcelery.core.tables > docs/reference/states.md
+	@$(BIN)/python -m wfcelery.service.invariants.page > docs/reference/invariants.md
 
 bench: $(VENV)/.dev            ## the workloads beside raw Celery, with their ratios
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 model: $(VENV)/.python         ## the protocol as a state model, and its mutants
 	@$(BIN)/python model/protocol_model.py $(ARGS)
+
+corrupt: $(VENV)/.dev          ## breaks a clean run once for each invariant, and says which invariant finds it
+	@$(BIN)/python -m tests.corruption
 
 clean:          ## forgets the virtual environment
 	rm -rf $(VENV)

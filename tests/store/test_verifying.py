@@ -8,16 +8,37 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.store.rows import ago, change, claimed, column, ready, run_of, started
+from wfcelery.authoring.yaml import load_yaml
 from wfcelery.clock import uuid7
 from wfcelery.core.decision import DeadLetter, Decision
 from wfcelery.core.draft import digest
 from wfcelery.core.events import note
 from wfcelery.core.rows import RunRow, StepRow, WaitRow
 from wfcelery.core.states import RunStatus, StepStatus
+from wfcelery.definition.model import canonical_json, signature
 from wfcelery.service.verifying import problems_of
+from wfcelery.store import definitions
 from wfcelery.store.database import Database
 from wfcelery.store.saving import save
 from wfcelery.store.verifying import evidence, overdue
+
+ORDER = """
+name: order
+vars: {v: 1}
+tasks:
+  - {name: a, action: a, on_success: [b, c]}
+  - {name: b, action: b}
+  - {name: c, type: sleep, duration: 60s, on_success: e}
+  - {name: e, action: e}
+  - {name: d, action: d, on_error: continue}
+"""
+
+
+def _defined(database: Database) -> str:
+    definition = load_yaml(ORDER)
+    with database.transaction() as tx:
+        definitions.store(tx, signature(definition), definition.name, definition.version, canonical_json(definition), strict=False)
+    return signature(definition)
 
 
 def _commit(database: Database, run: RunRow, rows: list[StepRow], facts: list[dict[str, object]], **more: object) -> None:
@@ -27,7 +48,13 @@ def _commit(database: Database, run: RunRow, rows: list[StepRow], facts: list[di
 
 def _clean(database: Database) -> UUID:
     """A run under way: one step ended, one running, one asleep, one failed and handled."""
-    run, first, second, third, fourth = started(database), ready("a"), ready("b"), ready("c", status=StepStatus.WAITING), ready("d")
+    run, first, second, third, fourth = (
+        started(database, definition=_defined(database)),
+        ready("a"),
+        ready("b"),
+        ready("c", status=StepStatus.WAITING),
+        ready("d"),
+    )
     seen = replace(run_of(database, run), status=RunStatus.RUNNING, open_steps=2, variables={"v": 1})
     facts = [note("run_begun"), note("variables_set", values={"v": digest(1)}), note("step_ready", "a"), note("step_ready", "d")]
     _commit(database, seen, [first, fourth], facts)
@@ -52,7 +79,7 @@ def _problems(database: Database, run: UUID) -> list[str]:
 
 def test_a_run_under_way_has_no_problems(database: Database) -> None:
     assert _problems(database, _clean(database)) == []
-    assert _problems(database, started(database)) == []
+    assert _problems(database, started(database, definition=_defined(database))) == []
     assert evidence(database, uuid4()) is None
 
 

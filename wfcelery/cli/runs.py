@@ -22,13 +22,16 @@ from wfcelery.cli.target import context
 from wfcelery.clock import monotonic
 from wfcelery.definition.values import seconds
 from wfcelery.errors import NotAllowedNow, NotFound, StillRunning
+from wfcelery.service import healing, verifying
 from wfcelery.service import runs as service
-from wfcelery.service import verifying
+from wfcelery.service.context import Context
+from wfcelery.service.invariants import Ledgers, read_effects, read_starts, read_tap
 from wfcelery.service.starting import start_workflow
-from wfcelery.service.views import AttemptView, CommitView, RunView, StepView
+from wfcelery.service.views import AttemptView, CommitView, RunView, StepView, Verdict
 
 ENDED = ("succeeded", "failed", "cancelled", "timed_out")
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object, or one a line.")
+_LEDGER = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -186,17 +189,30 @@ def cancel(ctx: click.Context, /, run: tuple[str, ...], reason: str, as_json: bo
 
 @runs.command()
 @click.argument("run", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every run of the database.")
+@click.option("--all", "everything", is_flag=True, help="Every run of the database, and what holds across them.")
+@click.option("--effects", type=_LEDGER, help="What steps did: JSON lines of key, run, step, attempt, token, phase.")
+@click.option("--starts", type=_LEDGER, help="What clients asked for: JSON lines of phase, run, key, workflow.")
+@click.option("--tap", type=_LEDGER, help="What the broker carried: JSON lines with a body each.")
+@click.option("--canary", "canaries", multiple=True, help="A text of some payload, which must be in no message and no error.")
+@click.option("--drained", is_flag=True, help="All has come to rest: every run must have ended, and nothing be left.")
+@click.option("--bound", metavar="SPAN", help="With workers up: nothing that is due is later than this.")
+@click.option("--purged", is_flag=True, help="Dead letters were purged: a missing one is no problem.")
+@click.option("--fix", is_flag=True, help="Say what could be healed; with --yes, heal it.")
+@click.option("--yes", is_flag=True, help="With --fix: do it.")
 @_json
 @click.pass_context
-def verify(ctx: click.Context, /, run: tuple[str, ...], everything: bool, as_json: bool) -> None:
-    """Fold the history of runs and compare it with their rows; exit code 1 where they differ."""
+def verify(ctx: click.Context, /, run: tuple[str, ...], everything: bool, fix: bool, yes: bool, as_json: bool, **beside: Any) -> None:
+    """Check that everything holds that must, by number: docs/reference/invariants.md. Exit code 1 where something does not."""
     if not run and not everything:
         raise click.UsageError("name a run, or say --all")
-    here = context(ctx)
+    if yes and not fix:
+        raise click.UsageError("--yes belongs to --fix")
+    here, ledgers = context(ctx), _ledgers(**beside)
     count, bad = 0, 0
-    for verdict in verifying.verify(here, None if everything else run):
-        count, bad = count + 1, bad + bool(verdict.problems)
+    for verdict in verifying.verify(here, None if everything else run, ledgers):
+        if fix and verdict.problems and verdict.run != verifying.ACROSS:
+            verdict = _fixed(here, verdict, ledgers, yes)  # noqa: PLW2901
+        count, bad = count + (verdict.run != verifying.ACROSS), bad + bool(verdict.problems)
         if as_json:
             output.as_json(verdict)
         else:
@@ -206,6 +222,33 @@ def verify(ctx: click.Context, /, run: tuple[str, ...], everything: bool, as_jso
         click.echo(f"{count} runs verified, {bad} with problems")
     if bad:
         ctx.exit(1)
+
+
+def _fixed(here: Context, verdict: Verdict, ledgers: Ledgers, yes: bool) -> Verdict:
+    """Heal a run, or say what healing would do; the verdict after it."""
+    run = UUID(verdict.run)
+    if not yes:
+        for says in healing.planned(here, run):
+            output.say(f"{run}: would be healed: {says}")
+        return verdict
+    for says in healing.heal(here, run):
+        output.say(f"{run}: healed: {says}")
+    return next(verifying.verify(here, [verdict.run], ledgers))
+
+
+def _ledgers(
+    effects: Path | None, starts: Path | None, tap: Path | None, canaries: tuple[str, ...], drained: bool, bound: str | None, purged: bool
+) -> Ledgers:
+    late = None if bound is None else seconds(bound)
+    found = Ledgers(canaries=canaries, drained=drained, bound=late, purged=purged)
+    try:
+        if effects is not None:
+            found.effects, found.kinds, found.crashes = read_effects(effects)
+        found.starts = None if starts is None else read_starts(starts)
+        found.tap = None if tap is None else read_tap(tap)
+    except ValueError as problem:
+        raise click.UsageError(str(problem)) from problem
+    return found
 
 
 def tree_of(view: RunView, every_item: bool) -> Tree:

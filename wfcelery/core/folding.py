@@ -179,6 +179,7 @@ _FACTS: dict[str, Callable[[Folded, Mapping[str, Any]], None]] = {
     "run_begun": _run_is(RunStatus.RUNNING),
     "run_ending": _ending,
     "run_reopened": _reopened,
+    "run_healed": _nothing,
     "run_succeeded": _run_is(RunStatus.SUCCEEDED),
     "run_failed": _run_is(RunStatus.FAILED),
     "run_cancelled": _run_is(RunStatus.CANCELLED),

@@ -204,7 +204,6 @@ _OPEN = Statement(
     .order_by(step.c.id)
     .with_for_update(key_share=True)
 )
-_EVERY = Statement(sa.select(*_STEP).where(step.c.run == one("run", sa.Uuid)).order_by(step.c.id))
 _STOPPED = Statement(
     sa.select(*_STEP)
     .where(
@@ -228,11 +227,6 @@ def load_steps(
     else:
         found = tx.execute(_BY_NAME, {"run": run_id, "names": list(names)}).rows
     return [step_row(row) for row in found]
-
-
-def every_step(tx: Tx, run_id: UUID) -> list[StepRow]:
-    """All rows of one run, in the order of their ids."""
-    return [step_row(row) for row in tx.execute(_EVERY, {"run": run_id}).rows]
 
 
 # By the workers' ids, because running steps are found by who claimed them; by the run, all its items would be read.

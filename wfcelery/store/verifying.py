@@ -1,48 +1,143 @@
-"""Everything the tables say of one run, read at one moment, for whoever compares it with its history."""
+"""Everything the tables say of some runs, read at one moment, for whoever compares it with their histories."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from wfcelery.core.rows import RunRow, StepRow
-from wfcelery.store import dead_letters, reading
-from wfcelery.store.database import Database, Tx
-from wfcelery.store.dead_letters import Letter
-from wfcelery.store.loading import every_step, load_run
+from wfcelery.definition.values import loads
+from wfcelery.store.database import Tx
+from wfcelery.store.dead_letters import _ALL, Letter, _letter
+from wfcelery.store.loading import _RUN, _STEP, run_row, step_row
+from wfcelery.store.migrations import VERSION_TABLE, wanted
 from wfcelery.store.reading import HistoryRow
-from wfcelery.store.schema import dead_letter, history, inbox, run, step, wait
-from wfcelery.store.statements import Statement, fixed, later, one
+from wfcelery.store.schema import dead_letter, definition, history, inbox, meta, run, step, wait
+from wfcelery.store.statements import Ids, Row, Statement, among, clock, fixed, later, one
+
+MANY_RUNS = 100  # runs that are read at one moment,
+MANY_STEPS = 20_000  # unless they have more steps than this together
+
+
+class Readable(Protocol):
+    """A database, as far as evidence needs one."""
+
+    @property
+    def dialect(self) -> str: ...
+
+    def transaction(self, isolation: str | None = None) -> AbstractContextManager[Tx]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What no decision looks at of a step's row."""
+
+    due_at: datetime | None
+    ring_at: datetime | None
+    deadline_at: datetime | None
+    ended_at: datetime | None
+    has_output: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFound:
+    """A row of wf_wait."""
+
+    id: UUID
+    step: UUID
+    status: str
+    due_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class InboxFound:
+    """A row of wf_inbox."""
+
+    id: UUID
+    fact: str
+    data: dict[str, Any]
+    at: datetime
+    ring_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One run: its row, its steps, its history, and what waits for it."""
+    """One run: its row, its steps, its history, and what waits for it, all of it as of `now`, the database's clock."""
 
+    now: datetime
     run: RunRow
-    has_due_time: bool  # of a run that has not begun, a deadline, or a grace
+    input_digest: str
+    due_at: datetime | None  # of a run that has not begun, a deadline, or a grace
+    ring_at: datetime | None
+    ended_at: datetime | None
+    body: str | None  # of its definition, as it is stored
     steps: list[StepRow]
+    times: dict[UUID, Times]
     history: list[HistoryRow]
-    open_waits: list[UUID]  # the steps whose wait is open
-    inbox: list[str]  # the facts
+    waits: list[WaitFound]
+    inbox: list[InboxFound]
     letters: list[Letter]
     strangers: list[str]  # tables that hold a row of this run for another organization
 
+    @property
+    def open_waits(self) -> list[UUID]:
+        """The steps whose wait is open."""
+        return [found.step for found in self.waits if found.status == "open"]
 
+
+_RUNS = one("runs", Ids)
 _PAGE = Statement(sa.select(run.c.id).where(run.c.id > one("after", sa.Uuid)).order_by(run.c.id).limit(one("many", sa.Integer)))
-_DUE = Statement(sa.select(run.c.due_at.is_not(None)).where(run.c.id == one("run", sa.Uuid)))
-_WAITS = Statement(sa.select(wait.c.step).where(wait.c.run == one("run", sa.Uuid), wait.c.status == "open").order_by(wait.c.id))
-_INBOX = Statement(sa.select(inbox.c.fact).where(inbox.c.run == one("run", sa.Uuid)).order_by(inbox.c.id))
+_SIZES = Statement(sa.select(step.c.run, sa.func.count()).where(among(step.c.run, _RUNS)).group_by(step.c.run))
+_NOW = Statement(sa.select(clock()))
+_RUN_ROWS = Statement(
+    sa.select(run.c.input_digest, run.c.due_at, run.c.ring_at, run.c.ended_at, *_RUN).where(among(run.c.id, _RUNS)).order_by(run.c.id)
+)
+_BODIES = Statement(
+    sa.select(definition.c.signature, definition.c.body).where(
+        definition.c.signature.in_(sa.select(run.c.definition).where(among(run.c.id, _RUNS)))
+    )
+)
+_STEPS = Statement(
+    sa.select(
+        step.c.run, step.c.due_at, step.c.ring_at, step.c.deadline_at, step.c.ended_at, step.c.output.is_not(None), *_STEP
+    )
+    .where(among(step.c.run, _RUNS))
+    .order_by(step.c.id)
+)  # fmt: skip
+_HISTORY = Statement(
+    sa.select(history.c.run, history.c.version, history.c.at, history.c.facts)
+    .where(among(history.c.run, _RUNS))
+    .order_by(history.c.run, history.c.version)
+)
+_WAITS = Statement(
+    sa.select(wait.c.run, wait.c.id, wait.c.step, wait.c.status, wait.c.due_at, wait.c.ended_at)
+    .where(among(wait.c.run, _RUNS))
+    .order_by(wait.c.id)
+)
+_INBOX = Statement(
+    sa.select(inbox.c.run, inbox.c.id, inbox.c.fact, inbox.c.data, inbox.c.at, inbox.c.ring_at)
+    .where(among(inbox.c.run, _RUNS))
+    .order_by(inbox.c.id)
+)
+_LETTERS = Statement(sa.select(*_ALL).where(among(dead_letter.c.run, _RUNS)).order_by(dead_letter.c.created_at, dead_letter.c.id))
 
 
 def _strangers() -> Any:
     found = []
     for table in (step, history, inbox, wait, dead_letter):
-        foreign = sa.and_(table.c.run == one("run", sa.Uuid), table.c.organization_id != one("organization_id", sa.Text))
-        found.append(sa.select(sa.literal_column(f"'{table.name}'", sa.Text).label("what")).where(sa.exists().where(foreign)))
+        found.append(
+            sa.select(table.c.run, sa.literal_column(f"'{table.name}'", sa.Text).label("what"))
+            .join(run, run.c.id == table.c.run)
+            .where(among(table.c.run, _RUNS), table.c.organization_id != run.c.organization_id)
+            .distinct()
+        )
     return sa.union_all(*found)
 
 
@@ -60,25 +155,128 @@ def page(tx: Tx, after: UUID, many: int) -> list[UUID]:
     return [row[0] for row in tx.execute(_PAGE, {"after": after, "many": many}).rows]
 
 
-def evidence(database: Database, id: UUID) -> Evidence | None:  # noqa: A002
+def evidence(database: Readable, id: UUID) -> Evidence | None:  # noqa: A002
     """What the tables say of a run, all of it as of one moment; None where there is no such run."""
-    with database.transaction("REPEATABLE READ" if database.dialect == "postgresql" else None) as tx:
-        row = load_run(tx, id)
-        if row is None:
-            return None
-        return Evidence(
-            run=row,
-            has_due_time=bool(tx.execute(_DUE, {"run": id}).rows[0][0]),
-            steps=every_step(tx, id),
-            history=reading.history(tx, id),
-            open_waits=[found[0] for found in tx.execute(_WAITS, {"run": id}).rows],
-            inbox=[found[0] for found in tx.execute(_INBOX, {"run": id}).rows],
-            letters=dead_letters.of_run(tx, id),
-            strangers=[found[0] for found in tx.execute(_STRANGERS, {"run": id, "organization_id": row.organization_id}).rows],
-        )
+    return next(evidence_of(database, [id]), None)
+
+
+def every_evidence(database: Readable) -> Iterator[Evidence]:
+    """The evidence of every run, in the order of their ids; of each run as of one moment."""
+    after = UUID(int=0)
+    while True:
+        with database.transaction() as tx:
+            ids = page(tx, after, MANY_RUNS * 5)
+        if not ids:
+            return
+        yield from evidence_of(database, ids)
+        after = ids[-1]
+
+
+def evidence_of(database: Readable, ids: Sequence[UUID]) -> Iterator[Evidence]:
+    """The evidence of these runs, a crowd of them at one moment; nothing of those that are not there."""
+    sizes: dict[UUID, int] = {}
+    if len(ids) > 1:
+        with database.transaction() as tx:
+            sizes = {row[0]: row[1] for row in tx.execute(_SIZES, {"runs": list(ids)}).rows}
+    for crowd in _crowds(ids, sizes):
+        with database.transaction("REPEATABLE READ" if database.dialect == "postgresql" else None) as tx:
+            found = _Found(tx, crowd)
+        yield from found.evidence()  # decoded when the transaction is over
+
+
+def gather(tx: Tx, ids: Sequence[UUID]) -> list[Evidence]:
+    """As `evidence_of`, in a transaction that is open."""
+    return list(_Found(tx, ids).evidence())
+
+
+def _crowds(ids: Iterable[UUID], sizes: dict[UUID, int]) -> Iterator[list[UUID]]:
+    crowd: list[UUID] = []
+    steps = 0
+    for id in ids:  # noqa: A001
+        size = sizes.get(id, 0)
+        if crowd and (len(crowd) >= MANY_RUNS or steps + size > MANY_STEPS):
+            yield crowd
+            crowd, steps = [], 0
+        crowd.append(id)
+        steps += size
+    if crowd:
+        yield crowd
+
+
+class _Found:
+    """The rows of some runs, by run, not yet decoded."""
+
+    def __init__(self, tx: Tx, ids: Sequence[UUID]) -> None:
+        given = {"runs": list(ids)}
+        self.now: datetime = tx.execute(_NOW).rows[0][0]
+        self.runs = tx.execute(_RUN_ROWS, given).rows
+        self.bodies: dict[str, str] = dict(tx.execute(_BODIES, given).rows)
+        self.steps = _by_run(tx.execute(_STEPS, given).rows)
+        self.history = _by_run(tx.execute(_HISTORY, given).rows)
+        self.waits = _by_run(tx.execute(_WAITS, given).rows)
+        self.inbox = _by_run(tx.execute(_INBOX, given).rows)
+        self.letters = [_letter(row) for row in tx.execute(_LETTERS, given).rows]
+        self.strangers = _by_run(tx.execute(_STRANGERS, given).rows)
+
+    def evidence(self) -> Iterator[Evidence]:
+        for digest, due_at, ring_at, ended_at, *columns in self.runs:
+            row = run_row(tuple(columns))
+            steps = self.steps.get(row.id, [])
+            yield Evidence(
+                now=self.now,
+                run=row,
+                input_digest=digest,
+                due_at=due_at,
+                ring_at=ring_at,
+                ended_at=ended_at,
+                body=self.bodies.get(row.definition),
+                steps=[step_row(found[6:]) for found in steps],
+                times={found[6]: Times(found[1], found[2], found[3], found[4], bool(found[5])) for found in steps},
+                history=[HistoryRow(found[1], found[2], loads(found[3])) for found in self.history.get(row.id, [])],
+                waits=[WaitFound(*found[1:]) for found in self.waits.get(row.id, [])],
+                inbox=[InboxFound(found[1], found[2], loads(found[3]), *found[4:]) for found in self.inbox.get(row.id, [])],
+                letters=[letter for letter in self.letters if letter.run == row.id],
+                strangers=[found[1] for found in self.strangers.get(row.id, [])],
+            )
+
+
+def _by_run(rows: Iterable[Row]) -> dict[UUID, list[Row]]:
+    found: dict[UUID, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row[0], []).append(row)
+    return found
 
 
 def overdue(tx: Tx, bound: float) -> list[tuple[UUID, str]]:
     """Rows that somebody should have rung for more than `bound` seconds ago: (run, which of its things), at most 100 of each kind."""
     steps = [(row[0], f"step {row[1]}") for row in tx.execute(_OVERDUE_STEPS, {"bound": bound}).rows]
     return steps + [(row[0], f"inbox: {row[1]}") for row in tx.execute(_OVERDUE_INBOX, {"bound": bound}).rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What stands in the tables beside the runs."""
+
+    orphans: dict[str, int]  # rows without a run, by table
+    schemas: list[str]  # versions that the migrations have recorded
+    wanted: str  # the version of this release
+    homes: int  # rows of wf_meta
+
+
+_ORPHANS = [
+    (
+        table.name,
+        Statement(sa.select(sa.func.count()).select_from(table).where(~sa.exists(sa.select(run.c.id).where(run.c.id == table.c.run)))),
+    )
+    for table in (step, history, inbox, wait, dead_letter)
+]
+_versions = sa.table(VERSION_TABLE, sa.column("version_num", sa.Text))
+_SCHEMAS = Statement(sa.select(_versions.c.version_num).order_by(_versions.c.version_num))
+_HOMES = Statement(sa.select(sa.func.count()).select_from(meta))
+
+
+def remains(tx: Tx) -> Remains:
+    """What stands in the tables beside the runs."""
+    orphans = {name: int(tx.execute(statement).rows[0][0]) for name, statement in _ORPHANS}
+    schemas = [str(row[0]) for row in tx.execute(_SCHEMAS).rows]
+    return Remains(orphans, schemas, wanted(), int(tx.execute(_HOMES).rows[0][0]))
