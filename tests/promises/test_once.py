@@ -47,32 +47,29 @@ def test_one_who_will_not_wait_is_told_that_it_is_in_progress(here: Here) -> Non
     assert [effect.note for effect in here.effects.all("ring")].count("mall") == 1
 
 
-ANOTHER = """
+ANSWER = "from wfcelery import once\nprint(once('call-harbour', answer, 'harbour', {flag!r}, wait='60s'))"
+ASK = """
 from wfcelery import InProgress, once
 try:
-    print(once({key!r}, answer, {shop!r}, {flag!r}, wait={wait!r}))
+    said = once('call-{shop}', answer, '{shop}', {flag!r}, wait='0.1s')
 except InProgress as problem:
-    print(type(problem).__name__)
+    said = type(problem).__name__
+said
 """
-
-
-def ask(here: Here, shop: str, flag: Path, wait: str = "60s") -> str:
-    """What a process of its own gets of `once`, as it prints it."""
-    return here.script(ANOTHER.format(key=f"call-{shop}", shop=shop, flag=str(flag), wait=wait)).strip()
 
 
 @pytest.mark.promise("D5")
 def test_of_processes_in_one_moment_one_runs_it_and_the_others_wait_or_are_told(here: Here, tmp_path: Path) -> None:
     """Nobody can answer before the flag is up, so all three ask while it is being answered, or are the one who answers."""
     flag = tmp_path / "flag"
-    with ThreadPoolExecutor(3) as pool:
-        waiting = [pool.submit(ask, here, "harbour", flag) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(here.script, ANSWER.format(flag=str(flag))) for _ in range(2)]
         eventually(lambda: [effect for effect in here.effects.all("answer") if effect.note == "harbour"])
-        assert ask(here, "harbour", flag, wait="0.1s") == "InProgress"
+        assert here.shell(ASK.format(shop="harbour", flag=str(flag))) == "InProgress"
         flag.touch()
-        answers = [asked.result(60) for asked in waiting]
-    assert answers == [answers[0]] * 2
-    assert ask(here, "harbour", flag) == answers[0], "and so does who comes later, byte for byte"
+        answers = [asked.result(60).strip() for asked in waiting]
+    later = here.shell(ASK.format(shop="harbour", flag=str(flag)))
+    assert [*answers, later] == [later] * 3, "byte for byte, also for who comes later"
     assert len([effect for effect in here.effects.all("answer") if effect.note == "harbour"]) == 1
 
 
@@ -83,19 +80,14 @@ def test_the_next_attempt_of_a_step_that_died_in_it_takes_the_key_over(alone: He
     alone.ready(alone.database_worker(concurrency=1))
     run = alone.start(f"answered_once.bind('market', {str(flag)!r})")
     (first,) = eventually(lambda: alone.effects.all("answer"))
-    told = alone.shell(
-        "from wfcelery import InProgress, once\n"
-        f"try:\n    said = once('call-market', answer, 'market', {str(flag)!r}, wait='0.1s')\n"
-        "except InProgress as problem:\n    said = type(problem).__name__\nsaid"
-    )
-    assert told == "InProgress"
+    assert alone.shell(ASK.format(shop="market", flag=str(flag))) == "InProgress"
     os.kill(first.pid, signal.SIGKILL)
     second = eventually(lambda: [effect for effect in alone.effects.all("answer") if effect.attempt == 2])[0]
     assert (second.key, second.pid != first.pid) == (first.key, True)
     flag.touch()
     result = alone.result(run)
     assert str(second.pid) in result, "what is kept is what the living attempt said"
-    assert alone.shell(f"once('call-market', answer, 'market', {str(flag)!r})") == result
+    assert alone.shell(ASK.format(shop="market", flag=str(flag))) == result
     assert alone.effects.attempts("answer") == [1, 2]
     assert alone.faults() == {}
 

@@ -32,23 +32,23 @@ def listed(cli: Cli) -> dict[str, bool]:
 def test_doctor_and_the_list_of_workers_follow_real_workers_that_come_and_die(alone: Here) -> None:
     cli = Cli(alone.database_url)
     near = alone.worker("near", pool="threads", queues="celery,billing", options=QUIET, environment=BELL).wait_ready()
-    served = eventually(lambda: cli.json("workers", "list"))
-    assert [(row["name"].partition("@")[0], row["alive"], row["build"]) for row in served] == [("near", True, version("wfcelery"))]
+    served = eventually(lambda: [row for row in cli.json("workers", "list") if row["alive"]])
+    assert [(row["name"].partition("@")[0], row["build"]) for row in served] == [("near", version("wfcelery"))]
     assert served[0]["queues"] == ["billing", "celery"]
     eventually(lambda: cli.json("workers", "list")[0]["lease_until"] > served[0]["lease_until"], what="it renews its lease")
-    assert errors(alone, code=1) == {
+    unserved = {
         f"no worker serves queue by-route, named by step {APP}.routed",
         f"no worker serves queue papers, named by step {APP}.described",
     }
+    eventually(lambda: errors(alone, code=1) == unserved, ignoring=(AssertionError,))
     far = alone.worker("far", pool="threads", queues="by-route,papers", options=QUIET, environment=BELL).wait_ready()
     eventually(lambda: listed(cli) == {"near": True, "far": True})
-    assert errors(alone, code=0) == set()
+    eventually(lambda: errors(alone, code=0) == set(), ignoring=(AssertionError,))
 
     assert far.stop() == 0
-    assert listed(cli) == {"near": True}, "who ends in peace says so"
+    assert list(listed(cli)) == ["near"], "who ends in peace says so"
     near.kill_all()
-    assert listed(cli) == {"near": True}, "who was killed could not"
-    eventually(lambda: listed(cli) == {"near": False}, what="its lease is over")
+    eventually(lambda: listed(cli) == {"near": False}, what="its lease is over, and its row tells")
     assert cli.lines("workers", "list")[1].split("\t")[1] == "lost"
     alone.query("update wf_meta set swept_at = swept_at - 60")
     found = {finding["what"]: finding["remedy"] for finding in cli.json("doctor", code=1) if finding["level"] == "error"}
@@ -58,6 +58,7 @@ def test_doctor_and_the_list_of_workers_follow_real_workers_that_come_and_die(al
     assert "celery -A APP beat" in str(found[late])
 
 
+@pytest.mark.long
 @pytest.mark.promise("A12")
 def test_a_stock_beat_asks_for_a_sweep_several_times_a_second(fleet: Fleet) -> None:
     """No minute is in its way, and each message expires when the next one comes."""

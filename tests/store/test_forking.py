@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import threading
 
+import pytest
+
 from tests.store.rows import run_of, started
+from wfcelery.store import forking
 from wfcelery.store.database import Database
 
 
@@ -25,7 +28,8 @@ def forked(database: Database) -> bytes:
     return said
 
 
-def test_a_child_that_was_forked_while_a_thread_wrote_can_write(database: Database) -> None:
+def test_a_child_that_was_forked_while_a_thread_wrote_can_write(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forking, "PATIENCE", 60.0)
     inside, leave = threading.Event(), threading.Event()
 
     def write() -> None:
@@ -53,7 +57,10 @@ def test_who_forks_inside_a_transaction_of_its_own_does_not_wait_for_itself(data
     assert run_of(database, started(database)).version == 0
 
 
-def test_a_thread_that_stays_in_its_transaction_holds_a_fork_up_for_some_seconds_only(database: Database) -> None:
+def test_a_thread_that_stays_in_its_transaction_holds_a_fork_up_for_a_while_only(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forking, "PATIENCE", 0.1)
     inside, leave = threading.Event(), threading.Event()
 
     def stay() -> None:
