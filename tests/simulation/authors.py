@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from tests.simulation.database import SimDatabase
-from tests.simulation.stories import TIMEOUT
-from tests.simulation.world import Violation, World
+from tests.simulation.stories import TIMEOUT, Task
+from tests.simulation.world import START, Violation, World
 from wfcelery.definition.values import dumps
 from wfcelery.engine.ports import Call, CannotBegin, Outcome, Policy, Raised, Returned
 from wfcelery.settings import Settings
@@ -27,6 +27,7 @@ class Effect:
     attempt: int
     token: UUID
     phase: str  # begun | ended
+    at: float
 
 
 def worth(name: str, item: int, given: Any) -> Any:
@@ -42,6 +43,7 @@ class Authors:
     database: SimDatabase
     settings: Settings
     outcomes: dict[UUID, dict[tuple[str, int], list[str]]] = field(default_factory=dict)
+    tasks: dict[UUID, dict[str, Task]] = field(default_factory=dict)
     meanwhile: dict[tuple[UUID, str], Callable[[], None]] = field(default_factory=dict)  # what happens while this step is executed
     ledger: list[Effect] = field(default_factory=list)
     under_way: dict[UUID, set[UUID]] = field(default_factory=dict)  # step -> tokens of attempts whose code runs now
@@ -54,6 +56,7 @@ class Authors:
         world = self.world
         words = self.outcomes[call.run].get((call.name, call.item), [])
         word = words[call.failures] if call.failures < len(words) else "succeed"
+        self._may_begin(call)
         self._note(call, "begun")
         others = self.under_way.setdefault(call.step, set())
         if others:
@@ -64,15 +67,39 @@ class Authors:
             happens()
         try:
             if not transactional:
-                world.pause(self._takes(word))
+                world.pause(self._takes(word, call.attempt))
             return self._end(call, word, transactional)
         finally:
             others.discard(call.token)
 
-    def _takes(self, word: str) -> float:
+    def _may_begin(self, call: Call) -> None:
+        """By its policy and by the clock."""
+        task = self.tasks[call.run][call.name]
+        budget = task.get("retry", {}).get("count", 0)
+        [(due, status, token, error)] = self.database.query("select due_at, status, token, error from wf_step where id = ?", call.step.hex)
+        last = json.loads(error)["type"] if error is not None and call.failures else ""
+        if call.failures > budget or last == "GiveUp" or (last == "Refused" and "retry" in task):
+            raise Violation(f"{call.name} runs again after {call.failures} failures, the last a {last}; its policy allows {budget}")
+        if status == "running" and token == call.token.hex and due is not None and due > START + self.world.now + 0.001:
+            raise Violation(f"{call.name} is executed {due - START - self.world.now:.3f} s before its time")
+
+        if call.item < 0 and call.attempt > 1 and not self.database.taken_back:
+            self._attempt_before_is_closed(call)
+
+    def _attempt_before_is_closed(self, call: Call) -> None:
+        """An attempt begins after the one before it was recorded, lost or given up: a claim never takes what runs."""
+        for (facts,) in self.database.query("select facts from wf_history where run = ? order by version desc", call.run.hex):
+            for fact in json.loads(facts):
+                if fact.get("step") == call.name and fact.get("attempt") == call.attempt - 1:
+                    return
+        raise Violation(f"attempt {call.attempt} of {call.name} begins, and the history does not know what became of the one before")
+
+    def _takes(self, word: str, attempt: int) -> float:
         if word == "slow":
             return TIMEOUT * 2
         random = self.world.random
+        if attempt > 1 and random.random() < 0.3:  # long enough for a late first attempt to come in between
+            return random.uniform(5.0, 20.0)
         return random.uniform(1.0, 15.0) if random.random() < 0.05 else random.expovariate(20.0)
 
     def _end(self, call: Call, word: str, transactional: bool) -> Outcome:
@@ -98,7 +125,7 @@ class Authors:
     def _note(self, call: Call, phase: str) -> None:
         if call.attempt < 1:
             raise Violation(f"{call.name} was called without an attempt")
-        self.ledger.append(Effect(call.key, call.run, call.step, call.attempt, call.token, phase))
+        self.ledger.append(Effect(call.key, call.run, call.step, call.attempt, call.token, phase, self.world.now))
 
 
 def unknown(call: Call) -> Outcome:

@@ -12,6 +12,7 @@ from tests.simulation.world import Killed, World
 from wfcelery.core.decision import Ring, RingRun, RingStep
 
 SWEEP = "sweep"
+STRANGERS = "strangers"  # an organization that has no runs here
 FORGED = ("strangers organization", "no such run", "no such step", "a step of another run")
 
 
@@ -93,7 +94,7 @@ class Bus:
         """A message of somebody who means no good, or of a program with a bug; `known` are (run, step) that there are."""
         run, step = self.world.random.choice(known) if known else (self.world.uuid(), self.world.uuid())
         kind = self.world.random.choice(FORGED)
-        organization = "strangers" if kind == FORGED[0] else "default"
+        organization = STRANGERS if kind == FORGED[0] else "default"
         if kind == FORGED[1]:
             run = self.world.uuid()
         if kind == FORGED[2]:

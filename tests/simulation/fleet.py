@@ -13,7 +13,7 @@ from functools import partial
 from uuid import UUID
 
 from tests.simulation.authors import Authors, unknown
-from tests.simulation.bus import Bus, Message
+from tests.simulation.bus import STRANGERS, Bus, Message
 from tests.simulation.database import SimDatabase
 from tests.simulation.world import Killed, SimProcess, Violation, World
 from wfcelery.core.decision import Ring
@@ -282,13 +282,20 @@ class Fleet:
 
         self.world.spawn(process, go_on)
 
+    def knows(self, run: UUID) -> bool:
+        """Whether there is such a run."""
+        return bool(self.database.query("select 1 from wf_run where id = ?", run.hex))
+
     def hand_over(self, engine: Process, message: Message) -> None:
         """As the worker's own task: what the world raises is survived, since the sweep rings again."""
         try:
             if message.run is None:
                 engine.sweep()
             elif message.step is None:
+                refused = engine.refused
                 engine.dispatch(message.organization_id, message.run)
+                if message.organization_id == STRANGERS and engine.refused == refused and self.knows(message.run):
+                    raise Violation("a message of another organization was obeyed")
             else:
                 engine.execute(message.organization_id, message.run, message.step)
         except PASSING as passing:

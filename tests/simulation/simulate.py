@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from tests.simulation import verdicts
+from tests.simulation import times, verdicts
 from tests.simulation.authors import Authors
 from tests.simulation.bus import Bus, Message
 from tests.simulation.database import SimDatabase
 from tests.simulation.fleet import PASSING, Fleet
 from tests.simulation.stories import Graph, Story, story_of
 from tests.simulation.world import SimProcess, Violation, World
-from tests.unit.core.generators import definition_of
+from tests.unit.core.generators import definition_of, flat
 from wfcelery.definition.document import Definition
 from wfcelery.definition.model import canonical_json, signature
 from wfcelery.settings import Settings
@@ -96,6 +96,7 @@ class Simulation:
         run = UUID(int=(self.story.seed << 16 | number) & (2**128 - 1), version=4)
         self.runs.append(run)
         self.fleet.authors.outcomes[run] = self.story.outcomes[number]
+        self.fleet.authors.tasks[run] = {task["name"]: task for task in flat(graph["tasks"])}
         client = SimProcess(f"client{number}", mortal=False)
         self.world.spawn(client, lambda: self._start(number, run, definition, graph), self.world.random.uniform(0.0, 2.0))
         when = self.story.cancels[number]
@@ -178,6 +179,7 @@ class Simulation:
             self.world.sometimes.update(f"history: {fact['fact']}" for fact in json.loads(facts))
         for number, run in enumerate(self.runs):
             verdicts.at_rest(self.fleet, run, self.story.graphs[number], run in self.cancelled)
+            times.check(self.fleet, run, self.story.delays[number], self.story.deadlines[number])
         verdicts.effects(self.fleet)
 
 
