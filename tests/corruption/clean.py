@@ -85,11 +85,10 @@ def clean(database: Database) -> Clean:
         "failed": _worked_off(database, FAILED, effects, _failed),
     }
     runs["open"] = _killed(database, OPEN, effects, {"busy", "pack"})
-    reported = _machine(database, REPORTED, effects, _killer({"pay"}))
-    runs["reported"] = _report(database, reported)
-    effects[reported.run] += [replace(each, phase=phase) for each in effects[reported.run] for phase in ("applied", "ended")]
+    pays = reported(database, effects)
+    runs["reported"] = pays.run
     runs["later"] = started(
-        database, definition=run_of(database, reported.run).definition, input="{}", workflow="reported", key="k", delay=3600.0
+        database, definition=run_of(database, pays.run).definition, input="{}", workflow="reported", key="k", delay=3600.0
     )
     starts = [Start("answered", run, input="d") for run in runs.values()]
     starts.append(Start("answered", runs["later"], key="k", workflow="reported"))
@@ -175,13 +174,15 @@ def _until_killed(machine: Machine) -> None:
             machine.answer()
 
 
-def _report(database: Database, machine: Machine) -> UUID:
-    """The step's own transaction has landed, and its worker died before it could advance the run."""
+def reported(database: Database, effects: dict[UUID, list[Effect]]) -> Machine:
+    """A step's own transaction has landed, and its worker died before it could advance the run."""
+    machine = _machine(database, REPORTED, effects, _killer({"pay"}))
     _until_killed(machine)
     [(step, token)] = look(database, "select id, token from wf_step where run = :run", run=machine.run)
     with database.transaction() as tx:
         report(tx, "default", machine.run, UUID(str(step)), UUID(str(token)), dumps("paid"))
-    return machine.run
+    effects[machine.run] += [replace(each, phase=phase) for each in effects[machine.run] for phase in ("applied", "ended")]
+    return machine
 
 
 def _renew(machine: Machine) -> None:

@@ -7,9 +7,10 @@ from uuid import UUID
 import pytest
 
 from tests.cli.command_line import Cli
-from tests.corruption.clean import Clean, clean
+from tests.corruption.clean import Clean, clean, reported
 from tests.corruption.corruptors import Hand
-from tests.store.rows import look
+from tests.store.rows import change, look
+from wfcelery.core.decision import RingRun
 from wfcelery.service import healing
 from wfcelery.service.context import Context
 from wfcelery.service.invariants import problems_of_all
@@ -68,6 +69,19 @@ def test_what_can_be_healed_is_healed_and_the_history_says_so(database: Database
         assert healing.heal(context, run) == []
     [(told,)] = look(database, "select count(*) from wf_history where facts like '%run_healed%'")
     assert told == sum(name != "later" for name, _ in HEALED)
+
+
+def test_a_run_whose_report_was_lost_goes_on_to_its_end_once_it_is_healed(database: Database) -> None:
+    machine = reported(database, {})
+    change(database, "delete from wf_inbox where run = :run", run=machine.run)
+    machine.rings = [RingRun("default", machine.run, "celery")]
+    machine.answer()
+    assert machine.status() == "running"
+    assert healing.heal(Context(database, Settings(), machine), machine.run) == ["step pay reports again"]
+    assert machine.rings == [RingRun("default", machine.run, None)]
+    machine.answer()
+    assert machine.status() == "succeeded"
+    assert machine.problems() == []
 
 
 @pytest.mark.parametrize(("name", "text"), LEFT)
