@@ -39,9 +39,9 @@ class Patch:
         return self.path.stem
 
 
-def patches() -> list[Patch]:
-    """All of them, by name."""
-    return [_read(path) for path in sorted(Path(__file__).parent.glob("*.patch"))]
+def patches(folder: Path = Path(__file__).parent) -> list[Patch]:
+    """All of a folder, by name."""
+    return [_read(path) for path in sorted(folder.glob("*.patch"))]
 
 
 def _read(path: Path) -> Patch:
