@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+import redis
+from kombu import Connection
 
+from tests.acceptance.eventually import eventually
 from tests.acceptance.monitor import Monitor
 from tests.acceptance.processes import Fleet
 
@@ -68,3 +71,20 @@ def test_a_message_holds_five_keys_and_nothing_of_the_application(ahead: Fleet, 
     assert max(len(message.raw) for message in messages) < 1024
     assert [command for command in monitor.commands if CANARY in command] == []
     assert ahead.faults() == {}
+
+
+def test_a_message_of_another_shape_ends_no_worker(ahead: Fleet) -> None:
+    bodies: list[object] = [{"v": 1}, [], [1, 2], "text", 7, None, [{}, [], {}], [[], "no mapping", {}]]
+    with Connection(ahead.broker_url) as connection:
+        producer = connection.Producer()
+        for task in ("wfcelery.step", "wfcelery.dispatch", "wfcelery.sweep"):
+            for body in bodies:
+                headers = {"task": task, "id": "no id", "lang": "py", "expires": "never" if body == [] else None}
+                producer.publish(body, headers=headers, routing_key="celery", serializer="json")
+            producer.publish({"v": 1}, headers={"task": task}, routing_key="celery", serializer="json")
+    with redis.Redis.from_url(ahead.broker_url) as client:
+        eventually(lambda: client.llen("celery") == 0, what="every message was taken")
+
+    assert ahead.result(ahead.start("chain.bind('a')")) == "a-1-2-3"
+    assert all(process.alive for process in ahead.processes)
+    assert all("Unrecoverable error" not in process.said() for process in ahead.processes)

@@ -164,14 +164,18 @@ class SweepTask(EngineTask):
 
 
 def quiet_strategy(task: Any, app: Celery, consumer: Any) -> Callable[..., Any]:
-    """Celery's default way from a message to the pool, without its log lines; what is too old is dropped in silence."""
+    """Celery's default way from a message to the pool, without its log lines; what is too old or of another shape is dropped."""
     handle = default_strategy(task, app, consumer, info=lambda *_, **__: None)
 
     def handler(message: Any, body: Any, ack: Callable[..., Any], reject: Any, callbacks: Any, **options: Any) -> Any:
-        expires = message.headers.get("expires")
-        if expires and datetime.fromisoformat(expires) < datetime.now(UTC):
-            return ack(log, consumer.connection_errors)
-        return handle(message, body, ack, reject, callbacks, **options)
+        try:
+            expires = message.headers.get("expires")
+            if not (expires and datetime.fromisoformat(expires) < datetime.now(UTC)):
+                return handle(message, body, ack, reject, callbacks, **options)
+        except (LookupError, TypeError, ValueError, AttributeError) as problem:
+            # Celery takes it for its own fault and ends the worker; the broker then gives the message to the next one.
+            log.error("a message for %s was dropped: its headers or body have another shape (%s)", task.name, type(problem).__name__)
+        return None if message.acknowledged else ack(log, consumer.connection_errors)
 
     return handler
 
