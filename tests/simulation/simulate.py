@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -85,8 +85,10 @@ class Simulation:
         self._calm_down()
         self._drain("the story")
         for round_ in range(self.story.retries):
-            if self._retry_all():
+            asked = self._retry_all()
+            if asked:
                 self._drain(f"retry {round_ + 1}")
+                self._were_retried(asked)
         self._check()
 
     # ---- clients -----------------------------------------------------------------------------------------------------
@@ -160,19 +162,27 @@ class Simulation:
             raise Violation(f"after {what}: not ended within {DRAINED_WITHIN:g} s: {left}; open steps: {steps}")
         self.world.run(lambda: False, 5.0)  # late messages, and workers that still look around
 
-    def _retry_all(self) -> bool:
+    def _retry_all(self) -> list[str]:
+        """Somebody retries all open dead letters; their ids."""
         letters = self.fleet.database.query(
-            "select l.run, l.step from wf_dead_letter l join wf_run r on r.id = l.run "
+            "select l.run, l.step, l.id from wf_dead_letter l join wf_run r on r.id = l.run "
             "where l.status = 'open' and l.step is not null and r.status in ('failed', 'timed_out') order by l.id"
         )
-        for run, step in letters:
+        for run, step, _ in letters:
             with self.fleet.database.quietly() as tx:
                 put(tx, "default", UUID(hex=run), "retry", {"step": str(UUID(hex=step)), "by": None})
             self.versions[run] = (self.versions[run][0], "retried")
             self.fleet.bus.put(Message("default", UUID(hex=run)))
         if letters:
             self.world.sometimes["a dead letter was retried"] += 1
-        return bool(letters)
+        return [letter for _, _, letter in letters]
+
+    def _were_retried(self, asked: Sequence[str]) -> None:
+        """What somebody asked for is not forgotten."""
+        for letter in asked:
+            [(status,)] = self.fleet.database.query("select status from wf_dead_letter where id = ?", letter)
+            if status == "open":
+                raise Violation(f"the retry of dead letter {letter} was forgotten")
 
     def _check(self) -> None:
         for (facts,) in self.fleet.database.query("select facts from wf_history"):

@@ -26,6 +26,7 @@ from wfcelery.engine import executing, grouping
 from wfcelery.worker import transacting
 
 Replaced = tuple[Any, str, Any]  # a module, one of its names, what it means here
+ENDLESS = 100_000  # turns; most seeds need a few thousand
 START = 1_800_000_000.0  # the database's time when a world begins
 
 
@@ -142,6 +143,8 @@ class World:
                 heapq.heappush(self._queue, (at, turn, actor))
                 return until()
             self.now = max(self.now, at)
+            if self._turns > ENDLESS:
+                raise Violation(f"after {ENDLESS} turns somebody still goes round in a circle")
             actor.switch()
             if until():
                 return True
