@@ -1,0 +1,132 @@
+"""Faults of processes: killed, stopped, restarted; too many beats and none."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from random import Random
+
+from tests.chaos.looking import Attempt, of_member, under_way
+from tests.chaos.nemesis import Missed, Nemesis
+from tests.chaos.stack import LEASE, Member
+from tests.servers import caretaker
+
+
+def child(nemesis: Nemesis, random: Random) -> int:
+    """SIGKILL of one child of a prefork pool, while it executes something."""
+    with _held(nemesis, random, prefork=True) as member:
+        found = _by_children(nemesis, member)
+        if not found:
+            return 0
+        pid = random.choice(sorted({attempt.pid for attempt in found}))
+        _kill(pid)
+        nemesis.killed("child" if member.role == "worker" else "worker", [attempt for attempt in found if attempt.pid == pid])
+    return len(found)
+
+
+def main(nemesis: Nemesis, random: Random) -> int:
+    """SIGKILL of a worker's main process; the kernel takes its children. It is away for a while."""
+    return _gone(nemesis, random, everything=False)
+
+
+def group(nemesis: Nemesis, random: Random) -> int:
+    """SIGKILL of a worker and all that it has started: the machine is gone."""
+    return _gone(nemesis, random, everything=True)
+
+
+def stall(nemesis: Nemesis, random: Random) -> int:
+    """SIGSTOP past the lease: a machine that hung and comes back, believing in what it held."""
+    with _held(nemesis, random) as member, member.process.stopped():
+        found = of_member(nemesis.stack, member)
+        nemesis.rest(random.uniform(1.2, 2.5) * LEASE)
+    return len(found)
+
+
+def rolling(nemesis: Nemesis, random: Random) -> int:
+    """Every worker is asked to stop and started again, one after another."""
+    hit = 0
+    for member in nemesis.stack.workers():
+        if not member.lock.acquire(timeout=20):
+            continue
+        try:
+            if not member.process.alive:
+                continue
+            hit += len(of_member(nemesis.stack, member))
+            try:
+                member.process.stop(25)
+            except AssertionError as late:
+                nemesis.note("slow to stop", {"worker": member.process.name, "said": str(late)[-500:]})
+                member.process.kill_all()
+            member.process.start()
+        finally:
+            member.lock.release()
+        nemesis.rest(0.5)
+    return hit
+
+
+def no_beat(nemesis: Nemesis, random: Random) -> int:
+    """No beat for a while."""
+    return _beats(nemesis, random, wanted=0)
+
+
+def three_beats(nemesis: Nemesis, random: Random) -> int:
+    """Three beats at once."""
+    return _beats(nemesis, random, wanted=3)
+
+
+def _beats(nemesis: Nemesis, random: Random, wanted: int) -> int:
+    beats = [member for member in nemesis.stack.members if member.role == "beat"]
+    if not all(beat.lock.acquire(blocking=False) for beat in beats[:1]):
+        raise Missed
+    try:
+        hit = len(nemesis.something_under_way())
+        for number, beat in enumerate(beats):
+            beat.wanted = number < wanted
+            if beat.wanted and not beat.process.alive:
+                beat.process.start()
+            elif not beat.wanted and beat.process.alive:
+                beat.process.kill_all()
+        nemesis.rest(random.uniform(4.0, 10.0))
+        for number, beat in enumerate(beats):
+            beat.wanted = number == 0
+            if not beat.wanted and beat.process.alive:
+                beat.process.kill_all()
+    finally:
+        beats[0].lock.release()
+    return hit
+
+
+def _gone(nemesis: Nemesis, random: Random, everything: bool) -> int:
+    with _held(nemesis, random) as member:
+        found = of_member(nemesis.stack, member)
+        member.process.kill_all() if everything else member.process.kill()
+        nemesis.killed("worker", found)
+        nemesis.rest(random.choice((0.0, 0.5, 1.5 * LEASE)))
+    return len(found)
+
+
+@contextmanager
+def _held(nemesis: Nemesis, random: Random, prefork: bool = False) -> Iterator[Member]:
+    """A worker in nobody else's hands that executes something, if one turns up in time; nobody restarts it meanwhile."""
+    with nemesis.one_that_works(lambda: _free(nemesis, random, prefork)) as member:
+        yield member
+
+
+def _free(nemesis: Nemesis, random: Random, prefork: bool) -> list[tuple[Member, bool]]:
+    """The workers that run, in any order, and whether each executes something."""
+    busy = {attempt.pid for attempt in under_way(nemesis.stack)}
+    found = [member for member in nemesis.stack.workers() if member.process.alive and (member.prefork or not prefork)]
+    random.shuffle(found)
+    return [(member, bool(member.pids() & busy)) for member in found]
+
+
+def _by_children(nemesis: Nemesis, member: Member) -> list[Attempt]:
+    children = set(caretaker.session_members(member.process.pid)) - {member.process.pid}
+    return under_way(nemesis.stack, children)
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,98 @@
+"""What was written outside of the faults, put into the form the checker reads, and what it says about recovery."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.nemesis import Kill
+from tests.chaos.stack import Stack
+
+Line = Mapping[str, Any]
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a ledger. Each was one write, so none is in parts."""
+    if path.exists():
+        with path.open() as file:
+            for line in file:
+                yield json.loads(line)
+
+
+def write_effects(stack: Stack, crashes: int) -> Path:
+    """`effects.jsonl`: what kind each step is, what each attempt did, which effects are there, and the database's crashes."""
+    place = stack.folder / "effects.jsonl"
+    with place.open("w") as file:
+        for found in _effects(stack, crashes):
+            file.write(json.dumps(found) + "\n")
+    return place
+
+
+def _effects(stack: Stack, crashes: int) -> Iterator[Line]:
+    yield {"workflow": "chaos_app.booked", "step": "book", "kind": "transactional"}
+    yield {"workflow": "chaos_app.paid", "step": "once_outside", "kind": "idempotent"}
+    yield from ({"phase": "crash"} for _ in range(crashes))
+    yield from lines(stack.folder / "raw-effects.jsonl")
+    for applied in sorted((stack.folder / "marks" / "applied").glob("*-0")):
+        yield {**json.loads(applied.read_text()), "step": "once_outside", "phase": "applied"}
+    columns = ("key", "run", "step", "item", "attempt", "token")
+    for row in stack.query("select key, run, name, item, attempt, token from bookings"):
+        yield {**dict(zip(columns, row, strict=True)), "phase": "applied"}
+
+
+def write_starts(stack: Stack) -> Path:
+    """`starts.jsonl`: the client's calls."""
+    place = stack.folder / "starts.jsonl"
+    with place.open("w") as file:
+        for line in lines(stack.folder / "client.jsonl"):
+            if line["phase"] in ("sent", "answered", "unknown", "refused"):
+                file.write(json.dumps(line) + "\n")
+    return place
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How long it took until what was hit ran again: seconds, one for each attempt hit."""
+
+    all: Sequence[float]
+    alone: Sequence[float]  # of those during which the database was never away
+
+    def figures(self) -> dict[str, float | int | None]:
+        return {
+            "n": len(self.alone),
+            "p50": quantile(self.alone, 0.5),
+            "p99": quantile(self.alone, 0.99),
+            "with_outages_n": len(self.all),
+            "with_outages_p99": quantile(self.all, 0.99),
+        }
+
+
+def recovery(stack: Stack, kills: Sequence[Kill], outages: Sequence[tuple[float, float]]) -> dict[str, Recovery]:
+    """By kind of kill. What had ended, or was cancelled, before it was lost does not run again and says nothing."""
+    begun: dict[str, list[tuple[float, int]]] = {}
+    for line in lines(stack.folder / "raw-effects.jsonl"):
+        if line["phase"] == "begun":
+            begun.setdefault(line["key"], []).append((line["at"], line["attempt"]))
+    found: dict[str, Recovery] = {}
+    for kind in ("worker", "child", "ring"):
+        all_: list[float] = []
+        alone: list[float] = []
+        for kill in kills:
+            for attempt in kill.attempts if kill.kind == kind else ():
+                again = [at for at, number in begun.get(attempt.key, ()) if number > attempt.number and at > kill.at - 0.5]
+                if again:
+                    took = max(0.0, min(again) - kill.at)
+                    all_.append(took)
+                    if not any(since < kill.at + took and until > kill.at for since, until in outages):
+                        alone.append(took)
+        found[kind] = Recovery(all_, alone)
+    return found
+
+
+def quantile(values: Sequence[float], share: float) -> float | None:
+    """The value that this share of them does not exceed."""
+    ordered = sorted(values)
+    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2) if ordered else None

@@ -1,0 +1,153 @@
+"""Whoever makes things go wrong: faults drawn from a seed, overlapping, each with what it hit while it was under way."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+
+from tests.chaos.looking import AWAY, Attempt, under_way
+from tests.chaos.stack import Member, Stack
+
+PATIENCE = 4.0  # seconds for which a fault waits for something to hit
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Attempts whose process was killed, or steps whose messages were lost, and when."""
+
+    kind: str  # worker | child | ring
+    at: float
+    attempts: Sequence[Attempt]
+
+
+@dataclass
+class Nemesis:
+    """Strikes until it is told to stop; then ends what it has begun."""
+
+    stack: Stack
+    random: Random
+    deck: Mapping[str, Callable[[Nemesis, Random], int]]  # a fault's name, and how to do it: answers how much work it hit
+    gap: float
+    faults: Counter[str] = field(default_factory=Counter)
+    in_flight: Counter[str] = field(default_factory=Counter)
+    kills: list[Kill] = field(default_factory=list)
+    outages: list[tuple[float, float]] = field(default_factory=list)  # in which the database was away
+    crashes: list[float] = field(default_factory=list)  # of the database: each may have taken back a claim
+    overlapping: int = 0
+    over: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+    _now: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, seconds: float) -> None:
+        """Strike for so long, and heal what was struck."""
+        end = time.monotonic() + seconds
+        for name in self._names():
+            if self.over.wait(min(self.random.expovariate(1 / self.gap), 4 * self.gap)) or time.monotonic() > end:
+                break
+            thread = threading.Thread(target=self._strike, args=(name, Random(self.random.getrandbits(64))), name=name)
+            self._threads.append(thread)
+            thread.start()
+        self.heal()
+
+    def heal(self) -> None:
+        """No more of it; returns when every fault has been taken back."""
+        self.over.set()
+        for thread in self._threads:
+            thread.join(120)
+
+    def _names(self) -> Iterator[str]:
+        """Every fault comes up once before one comes up again."""
+        while True:
+            names = list(self.deck)
+            self.random.shuffle(names)
+            yield from names
+
+    def _strike(self, name: str, random: Random) -> None:
+        began = time.time()
+        with self._lock:
+            self._now[name] += 1
+            self.overlapping = max(self.overlapping, sum(1 for many in self._now.values() if many))
+        try:
+            hit = self.deck[name](self, random)
+            self.count(name, hit)
+        except Missed:
+            hit = -1
+        except AWAY:
+            hit = -2
+        except Exception:
+            hit = -3
+            self.note("the rig's own fault", {"fault": name, "trace": traceback.format_exc()})
+        with self._lock:
+            self._now[name] -= 1
+        self.note(name, {"began": began, "hit": hit})
+
+    def count(self, name: str, hit: int, often: int = 1) -> None:
+        """This fault has struck, and hit so much."""
+        with self._lock:
+            self.faults[name] += often
+            self.in_flight[name] += often if hit > 0 else 0
+
+    def note(self, name: str, more: Mapping[str, object]) -> None:
+        with self._lock, (self.stack.folder / "faults.jsonl").open("a") as file:
+            file.write(json.dumps({"at": time.time(), "fault": name, **more}) + "\n")
+
+    # ---- what faults ask for --------------------------------------------------------------------------------------------
+
+    def rest(self, seconds: float) -> None:
+        """Let it last so long, or until all is to be healed."""
+        self.over.wait(seconds)
+
+    def something_under_way(self, of: Callable[[], Sequence[Attempt]] | None = None) -> Sequence[Attempt]:
+        """Wait a moment until attempts run; what runs then, maybe nothing."""
+        look = of or (lambda: under_way(self.stack))
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            found = look()
+            if found or time.monotonic() > deadline or self.over.is_set():
+                return found
+            time.sleep(0.02)
+
+    @contextmanager
+    def one_that_works(self, look: Callable[[], Sequence[tuple[Member, bool]]]) -> Iterator[Member]:
+        """A member that nobody else holds, held; wait a moment for one that works, then take any. Raises Missed."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            late = time.monotonic() > deadline or self.over.is_set()
+            found = look()
+            for member, works in found:
+                if (works or late) and member.lock.acquire(blocking=False):
+                    try:
+                        yield member
+                    finally:
+                        member.lock.release()
+                    return
+            if late:
+                raise Missed
+            time.sleep(0.02)
+
+    def killed(self, kind: str, attempts: Sequence[Attempt]) -> None:
+        with self._lock:
+            self.kills.append(Kill(kind, time.time(), attempts))
+
+    @contextmanager
+    def outage(self, crash: bool = False) -> Iterator[None]:
+        """The database is away inside of the block, and for a moment behind it."""
+        began = time.time()
+        if crash:
+            self.crashes.append(began)
+        try:
+            yield
+        finally:
+            self.outages.append((began, time.time() + 1.0))
+
+
+class Missed(Exception):
+    """The fault could not be done now: its target is in another's hands."""

@@ -1,0 +1,179 @@
+"""A TCP proxy in front of PostgreSQL that sees when a transaction is about to commit, and cuts the connection there.
+
+`python -m tests.chaos.proxy PORT TARGET FOLDER`: a process of its own. The file `cutting` holds the chance (0 to 1) that a
+commit is cut; which way is drawn: `before` the server has heard of it, `after` the server has answered, with the answer
+swallowed, or `during`: it is forwarded and the client is gone at once, so that nobody knows when it lands. Each cut is a
+line of `cuts.jsonl`; `commits` is the number of commits seen.
+
+A commit is the statement COMMIT, or a statement that writes while no transaction is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import struct
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+STARTUP = 3 << 16
+WRITES = (b"INSERT", b"UPDATE", b"DELETE", b"WITH", b"COMMIT")
+WAYS = ("before", "after", "during")
+BIND, EXECUTE, PARSE, QUERY, SYNC = b"B", b"E", b"P", b"Q", b"S"
+
+
+@dataclass
+class Cutting:
+    """How often, and what became of it."""
+
+    folder: Path
+    random: Random
+    commits: int = 0
+    cuts: Counter[str] = field(default_factory=Counter)
+    chance: float = 0.0
+
+    def draw(self) -> str | None:
+        """How this commit is cut, if it is."""
+        self.commits += 1
+        return self.random.choice(WAYS) if self.random.random() < self.chance else None
+
+    def note(self, way: str, statement: bytes) -> None:
+        self.cuts[way] += 1
+        line = {"at": time.time(), "way": way, "statement": statement[:40].decode(errors="replace")}
+        with (self.folder / "cuts.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    async def obey(self) -> None:
+        """Look five times a second what the rig wants, and say how many commits there were."""
+        while True:
+            self.chance = float((self.folder / "cutting").read_text() or 0)
+            made = self.folder / ".commits"
+            made.write_text(json.dumps({"commits": self.commits, **self.cuts}))
+            os.replace(made, self.folder / "commits")
+            await asyncio.sleep(0.2)
+
+
+@dataclass
+class Link:
+    """One client's connection."""
+
+    cutting: Cutting
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+    prepared: dict[bytes, bytes] = field(default_factory=dict)
+    idle: bool = True  # no transaction is open, as the server said last
+    swallowing: bool = False
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    pending: bytes | None = None  # a commit that was announced and will be carried out by the next Sync
+
+    async def up(self, reader: asyncio.StreamReader) -> None:
+        """What the client says."""
+        head = await reader.readexactly(4)
+        rest = await reader.readexactly(struct.unpack("!I", head)[0] - 4)
+        self.server.write(head + rest)
+        if struct.unpack("!I", rest[:4])[0] != STARTUP:  # a cancel request, or a wish for encryption
+            await _pass_on(reader, self.server)
+            return
+        held = b""
+        async for kind, body in _messages(reader):
+            self._learn(kind, body)
+            held += kind + struct.pack("!I", len(body) + 4) + body
+            if kind in (SYNC, QUERY) and self.pending is not None:
+                commit, self.pending = self.pending, None
+                way = self.cutting.draw()
+                if way is not None:
+                    await self._cut(way, commit, held)
+                    return
+            if kind in (SYNC, QUERY, b"X", b"H"):
+                self.server.write(held)
+                await self.server.drain()
+                held = b""
+        self.server.write(held)
+
+    async def down(self, reader: asyncio.StreamReader) -> None:
+        """What the server answers."""
+        async for kind, body in _messages(reader):
+            if kind == b"Z":
+                self.idle = body == b"I"
+                self.answered.set()
+            if not self.swallowing:
+                self.client.write(kind + struct.pack("!I", len(body) + 4) + body)
+                if kind == b"Z":
+                    await self.client.drain()
+
+    def _learn(self, kind: bytes, body: bytes) -> None:
+        statement: bytes | None = None
+        if kind == PARSE:
+            name, text, _ = body.split(b"\0", 2)
+            self.prepared[name] = text.lstrip()
+        elif kind == BIND:
+            statement = self.prepared.get(body.split(b"\0", 2)[1])
+        elif kind == QUERY:
+            statement = body.lstrip()
+        if statement is None:
+            return
+        word = statement[:6].upper()
+        if word.startswith(b"COMMIT") or (self.idle and word.startswith(WRITES)):
+            self.pending = statement
+
+    async def _cut(self, way: str, commit: bytes, held: bytes) -> None:
+        if way != "before":
+            self.swallowing = True
+            self.answered.clear()
+            self.server.write(held)
+            await self.server.drain()
+        if way == "after":
+            await asyncio.wait_for(self.answered.wait(), 20)
+        self.cutting.note(way, commit)
+        self.client.transport.abort()
+        if way == "during":
+            await asyncio.sleep(0.05)
+        self.server.transport.abort()
+
+
+async def _messages(reader: asyncio.StreamReader) -> AsyncIterator[tuple[bytes, bytes]]:
+    while True:
+        head = await reader.readexactly(5)
+        yield head[:1], await reader.readexactly(struct.unpack("!I", head[1:])[0] - 4)
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+
+
+async def serve(port: int, target: int, folder: Path) -> None:
+    """Until the process is ended."""
+    cutting = Cutting(folder, Random(port))
+
+    async def connected(client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        try:
+            server_reader, server = await asyncio.open_connection("127.0.0.1", target)
+        except OSError:
+            client.transport.abort()
+            return
+        link = Link(cutting, client, server)
+        tasks = [asyncio.create_task(link.up(client_reader)), asyncio.create_task(link.down(server_reader))]
+        _, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for end in (client, server):
+            end.close()
+
+    listener = await asyncio.start_server(connected, "127.0.0.1", port, limit=1 << 22)
+    obeying = asyncio.create_task(cutting.obey())
+    print("the proxy is ready", flush=True)
+    async with listener:
+        await obeying
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])))
