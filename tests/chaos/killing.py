@@ -86,21 +86,28 @@ def _beats(nemesis: Nemesis, random: Random, wanted: int) -> int:
             beat.wanted = number < wanted
             if beat.wanted and not beat.process.alive:
                 beat.process.start()
-            elif not beat.wanted and beat.process.alive:
-                beat.process.kill_all()
+            elif not beat.wanted:
+                _end(beat)
         nemesis.rest(random.uniform(4.0, 10.0))
         for number, beat in enumerate(beats):
             beat.wanted = number == 0
-            if not beat.wanted and beat.process.alive:
-                beat.process.kill_all()
+            if not beat.wanted:
+                _end(beat)
     finally:
         beats[0].lock.release()
     return hit
 
 
+def _end(beat: Member) -> None:
+    if beat.process.alive:
+        beat.struck = True
+        beat.process.kill_all()
+
+
 def _gone(nemesis: Nemesis, random: Random, everything: bool) -> int:
     with _held(nemesis, random) as member:
         found = of_member(nemesis.stack, member)
+        member.struck = True
         member.process.kill_all() if everything else member.process.kill()
         nemesis.killed("worker", found)
         nemesis.rest(random.choice((0.0, 0.5, 1.5 * LEASE)))

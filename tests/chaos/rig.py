@@ -99,14 +99,16 @@ class Rig:
     def _mind(self, stack: Stack, nemesis: Nemesis) -> None:
         """Beside the faults: members that ended are started again, the client pauses when too much lives, and who works is noted."""
         while not nemesis.over.is_set():
-            stack.revive()
+            self.died.update(stack.revive())
             try:
                 stack.tell("tempo", str(self.rate if living(stack) < CROWD else 0))
                 busy = {attempt.pid for attempt in under_way(stack)}
                 for member in stack.workers():
                     works = bool(member.pids() & busy)
-                    self.sampled["previous_commit"] += works and member.old
-                    self.sampled["clock_skew"] += works and member.skewed
+                    if member.old:
+                        self.sampled["previous_commit"] += works
+                    if member.skewed:
+                        self.sampled["clock_skew"] += works
             except AWAY:
                 pass
             nemesis.over.wait(0.5)
@@ -159,4 +161,5 @@ class Rig:
             "setup": self.setup,
             "minutes": self.minutes,
             "previous_commit": stack.old is not None,
+            "ended_by_themselves": dict(self.died),
         }

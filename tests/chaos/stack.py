@@ -41,6 +41,7 @@ class Member:
     prefork: bool = False  # whether it has children that execute
     old: bool = False  # of the previous commit
     skewed: bool = False  # its clock is an hour fast
+    struck: bool = False  # ended by the nemesis: any other end is its own
     wanted: bool = True  # whether it shall run: a beat may be off for a while
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -169,17 +170,18 @@ class Stack:
         return found
 
     def revive(self) -> list[str]:
-        """Start again whatever shall run and does not; the names. A member that somebody holds is left alone."""
-        started = []
+        """Start again whatever shall run and does not; the names of what had ended by itself. What somebody holds is left alone."""
+        by_themselves = []
         for member in self.members:
             if member.wanted and member.lock.acquire(blocking=False):
                 try:
                     if not member.process.alive:
+                        by_themselves += [] if member.struck else [member.process.name]
+                        member.struck = False
                         member.process.start()
-                        started.append(member.process.name)
                 finally:
                     member.lock.release()
-        return started
+        return by_themselves
 
     def close(self) -> None:
         """End everything, newest first."""
