@@ -107,6 +107,23 @@ def test_redis_restarts_with_work_in_flight(apart: Fleet, own_redis: Valkey, poo
     assert apart.faults() == {}
 
 
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("threads", marks=LONG)])
+def test_a_worker_outlives_a_redis_that_is_full(apart: Fleet, own_redis: Valkey, pool: Pool) -> None:
+    worker = apart.worker(pool=pool, concurrency=1, environment=QUICK)
+    apart.ready(worker)
+    with own_redis.client() as client:
+        with worker.stopped():
+            run = apart.start("chain.bind('a')")
+            client.config_set("maxmemory", "1")
+        worker.wait_says("command not allowed when used memory")
+        client.config_set("maxmemory", "0")
+
+    assert apart.result(run) == "a-1-2-3"
+    assert worker.alive
+    assert "Unrecoverable error" not in worker.said()
+    assert apart.faults() == {}
+
+
 # ---- the database ---------------------------------------------------------------------------------------------------------
 
 

@@ -1,9 +1,11 @@
-"""kombu's Redis transport with two mends. A URL of Redis means what it meant.
+"""kombu's Redis transport with three mends. A URL of Redis means what it meant.
 
 A worker of kombu 5.7 that holds an unacknowledged message when Redis restarts dies of an AttributeError:
-closing the old connection puts the message back through a channel that has no connection any more. Here
-that is the connection error which it is, and Celery reconnects. And kombu builds a new client object for
-each command, which is a third of what a publish costs; here a channel keeps one for as long as its pool.
+closing the old connection puts the message back through a channel that has no connection any more. Here that
+is the connection error which it is, and Celery reconnects. A worker that takes a message while Redis has no
+memory left dies too, since it cannot note that it holds it; here it reconnects until there is some. And kombu
+builds a new client object for each command, which is a third of what a publish costs; here a channel keeps one
+for as long as its pool.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 
 from kombu.transport import redis as stock
 from redis.exceptions import ConnectionError as NotConnected
+from redis.exceptions import ExecAbortError, OutOfMemoryError
 
 
 class Channel(stock.Channel):
@@ -33,6 +36,7 @@ class Channel(stock.Channel):
 
 
 class Transport(stock.Transport):
-    """kombu's own, with our channel."""
+    """kombu's own, with our channel; a server that is full is one that is away."""
 
     Channel = Channel
+    connection_errors = (*stock.Transport.connection_errors, OutOfMemoryError, ExecAbortError)
