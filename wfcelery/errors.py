@@ -20,7 +20,8 @@
     ├── ValueProblem
     │   ├── CannotCarry                 a value that no row can hold
     │   ├── CannotBind                  a stored input that no longer fits the code
-    │   └── ExpressionError             a template or condition that cannot be evaluated
+    │   ├── ExpressionError             a template or condition that cannot be evaluated
+    │   └── InvalidSpan (a ValueError)  not a length of time
     └── InternalError                   ours; never the reader's doing
         ├── IllegalTransition
         └── RowChanged                  a row is no longer what it was read as: load and decide again
@@ -287,7 +288,8 @@ class CannotCarry(ValueProblem):
     code = "bad_result"
 
     def __init__(self, path: str, type: str, why: str = "") -> None:  # noqa: A002 - the fact's name
-        super().__init__(f"{path or 'the value'} is a {type}, which cannot be stored" + (f": {why}" if why else ""))
+        where = path if len(path) <= 80 else path[:80] + "…"
+        super().__init__(f"{where or 'the value'} is a {type}, which cannot be stored" + (f": {why}" if why else ""))
         self.path = path
         self.type = type
 
@@ -311,6 +313,13 @@ class ExpressionError(ValueProblem):
         super().__init__(f"{{{{ {source} }}}}: {why}")
         self.source = source
         self.why = why
+
+
+class InvalidSpan(ValueProblem, ValueError):
+    """What is given as a length of time is none; the text says how one is written."""
+
+    code = "invalid_span"
+    exit_code = 2
 
 
 # ---- ours ------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from wfcelery.authoring.references import Reference, references_in
 from wfcelery.authoring.registry import StepSpec
 from wfcelery.authoring.shape import POSITIONAL, told
 from wfcelery.authoring.tracing import current_trace, looked_at, refusal, templated
-from wfcelery.definition.values import seconds
+from wfcelery.definition.spans import seconds
 from wfcelery.errors import AuthoringError, CannotCarry
 
 

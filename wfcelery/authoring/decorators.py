@@ -20,7 +20,8 @@ from wfcelery.authoring.shape import Shape, namespace_of_caller
 from wfcelery.authoring.tracing import active_trace, refusal
 from wfcelery.definition.expressions import Template
 from wfcelery.definition.model import Definition
-from wfcelery.definition.values import as_text, seconds
+from wfcelery.definition.spans import seconds
+from wfcelery.definition.values import as_text
 from wfcelery.errors import AuthoringError, Failed
 
 P = ParamSpec("P")

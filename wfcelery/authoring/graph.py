@@ -16,7 +16,8 @@ from wfcelery.authoring.shape import POSITIONAL, told
 from wfcelery.authoring.source_check import check_source
 from wfcelery.authoring.tracing import Trace, all_of, looked_at, templated, tracing
 from wfcelery.definition.model import Definition
-from wfcelery.definition.values import encode, seconds
+from wfcelery.definition.spans import seconds
+from wfcelery.definition.values import encode
 from wfcelery.errors import AuthoringError
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict
 
 from wfcelery.definition.expressions import Expression, bare
 from wfcelery.definition.plan import RetryPolicy
-from wfcelery.definition.values import seconds
+from wfcelery.definition.spans import seconds
 from wfcelery.errors import AuthoringError, Duration
 
 Backoff = Literal["constant", "linear", "exponential"]

@@ -20,7 +20,7 @@ from rich.tree import Tree
 from wfcelery.cli import output
 from wfcelery.cli.target import context
 from wfcelery.clock import monotonic
-from wfcelery.definition.values import seconds
+from wfcelery.definition.spans import seconds
 from wfcelery.errors import NotAllowedNow, NotFound, StillRunning
 from wfcelery.service import healing, verifying
 from wfcelery.service import runs as service

@@ -11,7 +11,8 @@ from wfcelery.core.rows import StepRow
 from wfcelery.core.states import StepStatus
 from wfcelery.core.step_machine import end
 from wfcelery.definition.plan import Node
-from wfcelery.definition.values import decode, seconds
+from wfcelery.definition.spans import seconds
+from wfcelery.definition.values import decode
 from wfcelery.errors import ExpressionError
 
 
@@ -55,8 +56,8 @@ def close_sleep(draft: Draft, row: StepRow) -> None:
 def _span(value: Any, node: Node) -> float:
     try:
         return seconds(decode(value))
-    except (TypeError, ValueError) as problem:
-        raise ExpressionError(node.name, str(problem)) from problem
+    except (TypeError, ValueError) as problem:  # whose text quotes a value of the run
+        raise ExpressionError(node.name, "its duration is no span of time, such as 30s, 5m, 12h or 2d") from problem
 
 
 def _moment(value: Any, node: Node) -> datetime:
@@ -65,7 +66,10 @@ def _moment(value: Any, node: Node) -> datetime:
         try:
             found = datetime.fromisoformat(found)
         except ValueError as problem:
-            raise ExpressionError(node.name, str(problem)) from problem
+            raise ExpressionError(node.name, "its until is no time, such as 2030-01-31T12:00:00Z") from problem
     if not isinstance(found, datetime):
         raise ExpressionError(node.name, f"{type(found).__name__} is not a time")
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    try:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except OverflowError as problem:
+        raise ExpressionError(node.name, "its until is beyond the first or the last day that there is") from problem

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from wfcelery.definition.expressions import bare
-from wfcelery.definition.values import MARK, encode, mark_of, seconds
+from wfcelery.definition.spans import seconds
+from wfcelery.definition.values import MARK, encode, mark_of
 from wfcelery.errors import CannotCarry
 
 ENDS = ("succeeded", "failed", "timed_out", "cancelled", "skipped")

@@ -16,6 +16,7 @@ from minijinja import Environment, TemplateError
 
 from wfcelery.definition import functions
 from wfcelery.definition.grammar import FILTERS, TESTS
+from wfcelery.definition.repeating import repeats_of
 from wfcelery.definition.tree import (
     Binary,
     Call,
@@ -90,7 +91,7 @@ def _reached(path: tuple[str | int, ...], scope: Scope) -> Any:
 def _below(base: Any, key: Any) -> Any:
     found = walk(base, (key,)) if isinstance(key, (str, int)) and not isinstance(key, bool) else MISSING
     if found is MISSING:
-        raise Undefined(f"[{key!r}]")
+        raise Undefined("what [ ] looks up")  # the key may be a value of the run
     return found
 
 
@@ -183,6 +184,7 @@ def _environment() -> Environment:
         made.remove_filter(name)
     for name in _ALL_TESTS - TESTS:
         made.remove_test(name)
+    made.add_test("divisibleby", functions.divisible)  # minijinja's own panics over 0
     filters: dict[str, Callable[..., Any]] = {"join": _join, "replace": _replace, "tojson": _tojson}
     for name, function in filters.items():
         made.add_filter(name, function)
@@ -208,15 +210,19 @@ _numbers = count()
 class Program:
     """One tree as a template of the shared environment."""
 
-    __slots__ = ("_constants", "_name", "_nodes", "_references")
+    __slots__ = ("_constants", "_name", "_nodes", "_references", "_repeats")
 
     def __init__(self, node: Node) -> None:
         self._constants: dict[str, Any] = {}
         self._references: dict[tuple[str | int, ...], str] = {}
         self._nodes: list[tuple[str, Node]] = []
         self._name = f"expression{next(_numbers)}"
+        self._repeats = repeats_of(node)
         written = self._written(node)
-        ENVIRONMENT.add_template(self._name, f"{{% set x = {written} %}}{{{{ out(x is defined) }}}}{{{{ out(x) }}}}")
+        try:
+            ENVIRONMENT.add_template(self._name, f"{{% set x = {written} %}}{{{{ out(x is defined) }}}}{{{{ out(x) }}}}")
+        except TemplateError as error:
+            raise ValueProblem(_first_line(error)) from error
 
     def __del__(self, remove: Callable[[str], None] = ENVIRONMENT.remove_template) -> None:
         remove(self._name)
@@ -226,6 +232,7 @@ class Program:
         seen: list[Any] = []
         variables: dict[str, Any] = {**self._constants, "out": seen.append}
         missing = []
+        self._repeats.check(scope)
         for path, name in self._references.items():
             value = walk(scope.get(str(path[0]), MISSING), path[1:])
             if value is MISSING:
@@ -241,6 +248,10 @@ class Program:
             if missing:
                 raise Undefined(dotted(missing[0])) from error
             raise ValueProblem(_first_line(error)) from error
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # of minijinja's Rust, and no Exception
+                raise
+            raise ValueProblem("it cannot be worked out") from error
         finally:
             _spent.characters = before
         if not seen[0]:

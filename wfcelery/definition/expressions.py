@@ -16,7 +16,7 @@ from wfcelery.definition.evaluation import MOST_TEXT, Program, Undefined, evalua
 from wfcelery.definition.grammar import ROOTS, parse, trouble_with_path, unknown_root
 from wfcelery.definition.tokens import end_of_expression
 from wfcelery.definition.tree import Node, Ref, walk_tree
-from wfcelery.definition.values import MARK, MISSING, as_text, mark_of, reference, walk
+from wfcelery.definition.values import MARK, MISSING, as_text, composed, mark_of, reference, walk
 from wfcelery.errors import ExpressionError, ValueProblem
 
 Scope = Mapping[str, Any]
@@ -79,7 +79,7 @@ class Expression:
         path = self.path
         try:
             if path is None:
-                return evaluate(self._tree, scope, self._program)
+                return composed(evaluate(self._tree, scope, self._program))
             value = walk(scope.get(str(path[0]), MISSING), path[1:])
         except _EXPECTED as error:
             raise explained(self.source, error) from error
@@ -172,7 +172,13 @@ class Template:
 
     def render(self, scope: Scope, references: bool = False) -> Any:
         """The stored value. With `references` a value that is one whole reference becomes a mark instead of a copy."""
-        return self._shape.render(scope, references)
+        rendered = self._shape.render(scope, references)
+        if not isinstance(self._shape, _List | _Dict):
+            return rendered
+        try:
+            return composed(rendered)
+        except ValueProblem as problem:
+            raise explained(self.expressions[0].source, problem) from problem
 
 
 class _Constant:

@@ -106,6 +106,13 @@ def _calculation(calculate: Callable[[Any, Any], Any]) -> Callable[[Any, Any], A
     return lambda left, right: _calculated(calculate, left, right)
 
 
+def divisible(value: Any, by: Any) -> bool:
+    """Whether whole numbers leave nothing over; by 0 none does."""
+    if any(isinstance(number, bool) or not isinstance(number, int) for number in (value, by)):
+        raise ValueProblem("divisibleby is asked of whole numbers")
+    return bool(by != 0 and value % by == 0)
+
+
 def negative(value: Any) -> Any:
     """The number with the other sign."""
     return _calculated(operator.sub, 0, value)
@@ -118,11 +125,14 @@ def required(value: Any) -> Any:
     return value
 
 
-def _constant(read: Callable[[str], Any]) -> Callable[[Any], Any]:
+def _constant(name: str, read: Callable[[str], Any]) -> Callable[[Any], Any]:
     def made(text: Any) -> Any:
         if not isinstance(text, str):
             raise ValueProblem(f"it is made from a text, not from {_kind(text)}")
-        return read(text)
+        try:
+            return read(text)
+        except (ValueError, ArithmeticError) as problem:  # whose text may quote a value of the run
+            raise ValueProblem(f"the text is no {name}") from problem
 
     return made
 
@@ -146,9 +156,9 @@ EXACT: Mapping[str, Callable[..., Any]] = {
     "not_": operator.not_,
     "is_none": lambda value: value is None,
     "required": required,
-    "decimal": _constant(Decimal),
-    "datetime": _constant(datetime.fromisoformat),
-    "date": _constant(date.fromisoformat),
-    "time": _constant(time.fromisoformat),
-    "uuid": _constant(UUID),
+    "decimal": _constant("decimal", Decimal),
+    "datetime": _constant("datetime", datetime.fromisoformat),
+    "date": _constant("date", date.fromisoformat),
+    "time": _constant("time", time.fromisoformat),
+    "uuid": _constant("uuid", UUID),
 }

@@ -212,6 +212,8 @@ class _Parser:
     def unary(self) -> Node:
         sign = self.take("-", "+")
         node = self.grown(Unary(sign, self.deeper(self.unary))) if sign else self.postfix(self.atom())
+        if sign == "+" and not (isinstance(node, Unary) and isinstance(node.operand, Literal) and type(node.operand.value) in (int, float)):
+            raise self.wrong("a plus stands before a number, or between two values")
         if isinstance(node, Unary) and isinstance(node.operand, Literal) and type(node.operand.value) in (int, float):
             node = Literal(-node.operand.value if sign == "-" else node.operand.value)  # type: ignore[operator]
         return self.filtered(node)

@@ -10,7 +10,8 @@ from typing import Any
 
 from wfcelery.definition.document import TRANSITIONS, Definition, Parameter, Task
 from wfcelery.definition.findings import Findings, Path, did_you_mean
-from wfcelery.definition.values import mark_of, seconds
+from wfcelery.definition.spans import seconds
+from wfcelery.definition.values import mark_of
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")

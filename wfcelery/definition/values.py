@@ -10,10 +10,9 @@ from __future__ import annotations
 import base64
 import dataclasses
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -27,7 +26,9 @@ from wfcelery.errors import CannotCarry, ExpressionError, Failed, StepError, Val
 MARK = "$wf"
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "MISSING"})()  # what `walk` finds where nothing is
 
-_DEEPEST = 200
+_DEEPEST = 120  # levels of stored form; what a template puts around a value must still be readable: JSON readers stop at 200
+_DEEPEST_COMPOSED = 160
+_MOST_COMPOSED = 16 * 1_048_576
 _LONGEST_INTEGER = 10**4000  # JSON readers, ours included, stop at 4,300 digits
 
 # (root, name) -> the parameter's or variable's value, or the task's {"result": ..., "error": ...}
@@ -39,7 +40,12 @@ Lookup = Callable[[str, str], Any]
 
 def encode(value: Any) -> Any:
     """The stored form of any Python value that can be carried; raises `CannotCarry` with the path to what cannot."""
-    return _encode(value, "", 0)
+    try:
+        return _encode(value, "", 0)
+    except ValueProblem:
+        raise
+    except Exception as error:
+        raise CannotCarry("", type(value).__name__, f"reading it raised {type(error).__name__}") from error
 
 
 def _encode(value: Any, path: str, depth: int) -> Any:
@@ -77,7 +83,8 @@ def _encode_other(value: Any, path: str, depth: int) -> Any:
         return _encode(_jsonable_leaves(value.model_dump(mode="python")), path, depth + 1)
     if isinstance(value, Failed):
         error = {"type": value.error.type, "code": value.error.code, "message": value.error.message}
-        return {MARK: ["failed", {"index": value.index, "item": _encode(value.item, f"{path}.item", depth + 1), "error": error}]}
+        kept = {"index": value.index, "item": value.item, "error": error}
+        return {MARK: ["failed", _mapping(kept, path, depth + 2)]}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _mapping({field.name: getattr(value, field.name) for field in dataclasses.fields(value)}, path, depth)
     if isinstance(value, Mapping):
@@ -101,7 +108,7 @@ def _mark(value: Any, path: str) -> list[Any] | None:
     if isinstance(value, UUID):
         return ["uuid", str(value)]
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return ["bytes", base64.b64encode(value).decode("ascii")]
+        return ["bytes", base64.b64encode(bytes(value)).decode("ascii")]
     return None
 
 
@@ -121,21 +128,23 @@ def _jsonable_leaves(value: Any) -> Any:
 
 def _mapping(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
     stored: dict[str, Any] = {}
+    if MARK in value:
+        depth += 2  # it is kept inside a mark
     for key, item in value.items():
         if type(key) is str:
             name = key if key.isascii() else _text(key, path)
         elif isinstance(key, Enum) and isinstance(key.value, str):
-            name = key.value
+            name = _text(str.__str__(key.value), path)
         elif isinstance(key, str):
-            name = str.__str__(key)
+            name = _text(str.__str__(key), path)
         elif isinstance(key, int) and not isinstance(key, bool):
-            name = str(int(key))  # as JSON does; an annotation int turns it back
+            name = str(_integer(int(key), path))  # as JSON does; an annotation int turns it back
         elif isinstance(key, UUID):
             name = str(key)
         else:
             raise CannotCarry(path, f"dict with a key of type {type(key).__name__}", "keys are strings")
         if name in stored:
-            raise CannotCarry(path, "dict", f"two of its keys are {name!r} once they are strings")
+            raise CannotCarry(path, "dict", "two of its keys are the same once they are strings")
         stored[name] = _encode(item, f"{path}.{name}" if path else name, depth + 1)
     return {MARK: ["literal", stored]} if MARK in stored else stored
 
@@ -223,11 +232,37 @@ def _shown(mark: Sequence[Any]) -> Any:
         number = Decimal(kept)
         return int(number) if number == number.to_integral_value() and abs(number.adjusted()) < 30 else float(number)
     if tag == "datetime":
-        moment = datetime.fromisoformat(kept)
-        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)).isoformat()
+        return _in_utc(datetime.fromisoformat(kept)).isoformat()
     if tag in ("literal", "failed"):
         return {key: for_template(item) for key, item in kept.items()}
     return kept
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # the first or the last day that there is
+        return moment
+
+
+def composed(stored: Any) -> Any:
+    """What a template has put together, if a row can hold it; a ValueProblem where it is too deep or too large."""
+    left, open_ends = _MOST_COMPOSED, [(stored, 0)]
+    while open_ends:
+        value, depth = open_ends.pop()
+        kind = type(value)
+        if kind is str:
+            left -= len(value)
+        elif kind is dict or kind is list:
+            if depth > _DEEPEST_COMPOSED:
+                raise ValueProblem(f"what it puts together is nested more than {_DEEPEST_COMPOSED} levels deep")
+            left -= 8 * len(value)
+            open_ends.extend((item, depth + 1) for item in (value.values() if kind is dict else value))
+        if left < 0:
+            raise ValueProblem("what it puts together is larger than 16 MiB")
+    return stored
 
 
 def as_text(stored: Any) -> str:
@@ -344,34 +379,3 @@ def dumps(stored: Any) -> str:
 def loads(text: str | bytes) -> Any:
     """The stored value of a row's JSON text."""
     return from_json(text)
-
-
-_SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_LONGEST_SPAN = 100 * 366 * 86400.0
-
-
-def seconds(span: str | int | float | timedelta) -> float:
-    """A span in seconds: 30, "30", "1.5h", "1d 12h", or a timedelta; ValueError with a sentence otherwise."""
-    if isinstance(span, timedelta):
-        length = span.total_seconds()
-    elif isinstance(span, bool) or not isinstance(span, (str, int, float)):
-        raise ValueError(f"{span!r} is not a span of time; write 30, 30s, 5m, 12h or 2d")
-    elif isinstance(span, str):
-        length = _parsed_span(span)
-    else:
-        length = float(span)
-    if not 0 <= length <= _LONGEST_SPAN:
-        raise ValueError(f"{span!r} is not a span between nothing and a hundred years")
-    return length
-
-
-def _parsed_span(span: str) -> float:
-    if re.fullmatch(r"\s*\d+(\.\d+)?\s*", span):
-        return float(span)
-    total, at = 0.0, 0
-    while at < len(span) and (part := _SPAN.match(span, at)):
-        total, at = total + float(part[1]) * _UNITS[part[2]], part.end()
-    if at == 0 or at < len(span):
-        raise ValueError(f"{span!r} is not a span of time; write 30, 30s, 5m, 12h or 2d")
-    return total

@@ -16,7 +16,8 @@ from wfcelery.definition.compile import compile_plan
 from wfcelery.definition.inputs import check_input
 from wfcelery.definition.model import Definition, canonical_json, signature
 from wfcelery.definition.problems import problems
-from wfcelery.definition.values import decode, encode, seconds
+from wfcelery.definition.spans import seconds
+from wfcelery.definition.values import decode, encode
 from wfcelery.errors import DefinitionProblems, Misconfigured, NotAllowedNow, NotFound
 from wfcelery.service.context import Context
 from wfcelery.store import definitions as stored

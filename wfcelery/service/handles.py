@@ -15,7 +15,8 @@ from typing_extensions import TypeVar
 from wfcelery.authoring.context import running_step
 from wfcelery.authoring.decorators import Step, Workflow
 from wfcelery.clock import monotonic
-from wfcelery.definition.values import loads, seconds
+from wfcelery.definition.spans import seconds
+from wfcelery.definition.values import loads
 from wfcelery.errors import (
     Duration,
     NotAllowedNow,

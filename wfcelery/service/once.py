@@ -9,7 +9,8 @@ from uuid import uuid4
 
 from wfcelery.authoring.context import running_step
 from wfcelery.clock import monotonic
-from wfcelery.definition.values import decode, dumps, encode, loads, seconds
+from wfcelery.definition.spans import seconds
+from wfcelery.definition.values import decode, dumps, encode, loads
 from wfcelery.errors import Duration, InProgress
 from wfcelery.service.context import current
 from wfcelery.store import idempotency

@@ -20,7 +20,8 @@ from wfcelery.authoring.context import running_step
 from wfcelery.authoring.decorators import Bound
 from wfcelery.clock import uuid7
 from wfcelery.core.decision import RingRun
-from wfcelery.definition.values import dumps, seconds
+from wfcelery.definition.spans import seconds
+from wfcelery.definition.values import dumps
 from wfcelery.errors import Duration, InvalidInput, KeyConflict
 from wfcelery.service import definitions
 from wfcelery.service.context import Context, Joined, current

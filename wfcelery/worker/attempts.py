@@ -22,7 +22,7 @@ from celery.result import ResultBase
 from wfcelery.authoring.registry import StepSpec
 from wfcelery.core import retries
 from wfcelery.definition.plan import RetryPolicy
-from wfcelery.definition.values import seconds
+from wfcelery.definition.spans import seconds
 from wfcelery.engine.ports import Call, Outcome, Raised, Returned
 from wfcelery.errors import AttemptCancelled, CannotCarry, GiveUp, RetryLater
 from wfcelery.worker.limits import soft_limit

@@ -13,20 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from wfcelery.definition.values import (
-    MISSING,
-    as_text,
-    decode,
-    dumps,
-    encode,
-    for_template,
-    loads,
-    reference,
-    references,
-    resolve,
-    seconds,
-    walk,
-)
+from wfcelery.definition.spans import seconds
+from wfcelery.definition.values import MISSING, as_text, decode, dumps, encode, for_template, loads, reference, references, resolve, walk
 from wfcelery.errors import CannotCarry, ExpressionError, Failed, StepError
 
 plain = (
