@@ -14,7 +14,7 @@ from tests.conftest import database_on
 from tests.interleaving.judging import Judge
 from tests.interleaving.orders import drive, orders_that_begin
 from tests.interleaving.scene import Scene, scene_on
-from tests.interleaving.transactions import PAIRS, SHORT, TRANSACTIONS, Pair, named
+from tests.interleaving.transactions import PAIRS, TRANSACTIONS, Pair, is_short, named
 from tests.mutants.run import Patch, copy_of_the_tree, patches, red
 from wfcelery.store import migrations
 from wfcelery.store.database import Database
@@ -57,13 +57,13 @@ def _hold(scene: Scene, pair: Pair, tell: Callable[[str, object], None]) -> None
         assert found.waited > 0 or any(transaction.passes for transaction in pair)
 
 
-@pytest.mark.parametrize("pair", [pair for pair in PAIRS if SHORT.issuperset(each.name for each in pair)], ids=_names)
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if is_short(pair)], ids=_names)
 def test_a_pair_comes_to_the_same_in_every_order(scene: Scene, pair: Pair, record_property: Callable[[str, object], None]) -> None:
     _hold(scene, pair, record_property)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("pair", [pair for pair in PAIRS if not SHORT.issuperset(each.name for each in pair)], ids=_names)
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if not is_short(pair)], ids=_names)
 def test_any_other_pair_comes_to_the_same_in_every_order(scene: Scene, pair: Pair, record_property: Callable[[str, object], None]) -> None:
     _hold(scene, pair, record_property)
 
