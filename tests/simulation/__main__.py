@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.simulation.simulate import Told, simulate
 
-CHUNK = 25  # seeds that one process takes at a time
+CHUNK = 5  # seeds that one process takes at a time
 
 
 @dataclass

@@ -11,6 +11,7 @@ from uuid import UUID
 from tests.simulation.database import SimDatabase
 from tests.simulation.stories import TIMEOUT, Task
 from tests.simulation.world import START, Violation, World
+from tests.unit.core.oracle import MAX_LOST
 from wfcelery.definition.values import dumps
 from wfcelery.engine.ports import Call, CannotBegin, Outcome, Policy, Raised, Returned
 from wfcelery.settings import Settings
@@ -66,8 +67,7 @@ class Authors:
         if happens is not None:
             happens()
         try:
-            if not transactional:
-                world.pause(self._takes(word, call.attempt))
+            world.pause(self._takes(word, call.attempt))  # a transactional step's before its transaction: those follow each other here
             return self._end(call, word, transactional)
         finally:
             others.discard(call.token)
@@ -76,7 +76,10 @@ class Authors:
         """By its policy and by the clock."""
         task = self.tasks[call.run][call.name]
         budget = task.get("retry", {}).get("count", 0)
-        [(due, status, token, error)] = self.database.query("select due_at, status, token, error from wf_step where id = ?", call.step.hex)
+        look = "select due_at, status, token, error, lost from wf_step where id = ?"
+        [(due, status, token, error, lost)] = self.database.query(look, call.step.hex)
+        if lost >= MAX_LOST:
+            raise Violation(f"{call.name} runs again after {lost} lost workers")
         last = json.loads(error)["type"] if error is not None and call.failures else ""
         if call.failures > budget or last == "GiveUp" or (last == "Refused" and "retry" in task):
             raise Violation(f"{call.name} runs again after {call.failures} failures, the last a {last}; its policy allows {budget}")

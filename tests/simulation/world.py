@@ -26,7 +26,7 @@ from wfcelery.engine import executing, grouping
 from wfcelery.worker import transacting
 
 Replaced = tuple[Any, str, Any]  # a module, one of its names, what it means here
-ENDLESS = 100_000  # turns; most seeds need a few thousand
+ENDLESS = 30_000  # turns; a seed needs about a thousand, and seldom four
 START = 1_800_000_000.0  # the database's time when a world begins
 
 
