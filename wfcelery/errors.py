@@ -13,6 +13,7 @@
     ├── KeyConflict
     ├── NotAllowedNow
     ├── InvalidInput
+    ├── InvalidText                     a text that no database can hold
     ├── DefinitionProblems              everything wrong with a definition
     ├── AuthoringError (a TypeError)    a workflow's or step's Python that cannot mean what it says
     ├── Misconfigured
@@ -195,7 +196,7 @@ class NotFound(WfceleryError):
 
     def __init__(self, what: str, name: str, near: Sequence[str] = ()) -> None:
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        super().__init__(f"there is no {what} {name}{hint}")
+        super().__init__(f"there is no {what} {name if len(name) <= 100 else name[:100] + '…'}{hint}")
         self.what = what
         self.name = name
         self.near = tuple(near)
@@ -232,7 +233,19 @@ class InvalidInput(WfceleryError):
     def __init__(self, workflow: str, errors: Iterable[tuple[str, str]]) -> None:
         self.workflow = workflow
         self.errors = tuple(errors)
-        super().__init__(f"the input of {workflow} is not valid: " + "; ".join(f"{where}: {what}" for where, what in self.errors))
+        told = [f"{where if len(where) <= 100 else where[:100] + '…'}: {what}" for where, what in self.errors[:20]]
+        more = [f"and {len(self.errors) - 20} more"] if len(self.errors) > 20 else []
+        super().__init__(f"the input of {workflow} is not valid: " + "; ".join(told + more))
+
+
+class InvalidText(WfceleryError):
+    """A text that the database cannot hold: half of a surrogate pair, or a NUL on PostgreSQL."""
+
+    code = "invalid_text"
+    exit_code = 2
+
+    def __init__(self) -> None:
+        super().__init__("a text holds half of a surrogate pair, or a NUL: neither can be stored or looked for; write it without")
 
 
 class DefinitionProblems(WfceleryError):
@@ -289,6 +302,7 @@ class CannotCarry(ValueProblem):
 
     def __init__(self, path: str, type: str, why: str = "") -> None:  # noqa: A002 - the fact's name
         where = path if len(path) <= 80 else path[:80] + "…"
+        self.why = f"a {type} cannot be stored" + (f": {why}" if why else "")
         super().__init__(f"{where or 'the value'} is a {type}, which cannot be stored" + (f": {why}" if why else ""))
         self.path = path
         self.type = type

@@ -63,7 +63,7 @@ class Parameters:
         except ValidationError as error:
             wrong.extend(told(error, name))
         except CannotCarry as error:
-            wrong.append((f"{name}.{error.path}" if error.path else name, f"a {error.type} cannot be stored"))
+            wrong.append((f"{name}{'' if error.path.startswith('[') else '.'}{error.path}" if error.path else name, error.why))
 
 
 def _schema(adapter: TypeAdapter[Any]) -> dict[str, Any]:

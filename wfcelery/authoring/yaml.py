@@ -56,7 +56,13 @@ def read_yaml(text: str, filename: str = "") -> tuple[Definition | None, list[Pr
 
 def load_yaml_file(path: FilePath) -> Definition:
     """The definition in a file."""
-    return load_yaml(path.read_text(encoding="utf-8"), str(path))
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)  # what is larger is refused, and need not be read
+    try:
+        return load_yaml(content.decode("utf-8", "strict" if len(content) <= MOST_BYTES else "replace"), str(path))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DefinitionProblems(str(path), [Problem("", line, "this is no UTF-8: save the file as UTF-8", file=str(path))]) from error
 
 
 class _TooMuch(Exception):  # noqa: N818 - it ends the reading, and is told as a problem

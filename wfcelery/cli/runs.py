@@ -68,12 +68,17 @@ def start(ctx: click.Context, /, workflow: str, input: str, wait: bool, as_json:
 
 
 def _object(text: str) -> dict[str, Any]:
-    if text == "-":
-        text = sys.stdin.read()
-    elif text.startswith("@"):
-        text = Path(text[1:]).read_text(encoding="utf-8")
+    try:
+        if text == "-":
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            text = Path(text[1:]).read_text(encoding="utf-8")
+    except (OSError, ValueError) as problem:  # no file, no text in it, no name of one
+        raise click.BadParameter(f"it cannot be read: {type(problem).__name__}", param_hint="INPUT") from problem
     try:
         found = json.loads(text)
+    except RecursionError as problem:
+        raise click.BadParameter("it is nested too deep", param_hint="INPUT") from problem
     except ValueError as problem:
         raise click.BadParameter(f"not JSON: {problem}", param_hint="INPUT") from problem
     if not isinstance(found, dict):
@@ -246,6 +251,8 @@ def _ledgers(
             found.effects, found.kinds, found.crashes = read_effects(effects)
         found.starts = None if starts is None else read_starts(starts)
         found.tap = None if tap is None else read_tap(tap)
+    except RecursionError as problem:
+        raise click.UsageError("a ledger is nested too deep") from problem
     except ValueError as problem:
         raise click.UsageError(str(problem)) from problem
     return found

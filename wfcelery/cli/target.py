@@ -87,4 +87,8 @@ def _import(where: str, name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as problem:
-        raise Misconfigured(f"-A {where}: {problem}") from problem
+        raise Misconfigured(f"-A {where[:100]}: {problem}"[:300]) from problem
+    except (TypeError, ValueError) as problem:  # "", ".." and such, or an error of the module's own
+        if name.strip(".") and "\x00" not in name and not name.startswith("."):
+            raise
+        raise Misconfigured(f"-A {where[:100]}: write it as module or module:attribute") from problem

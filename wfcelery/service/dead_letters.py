@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from wfcelery.core.decision import RingRun
 from wfcelery.core.rows import NO_ITEM
 from wfcelery.errors import NotAllowedNow, NotFound
+from wfcelery.service.asked import check_text
 from wfcelery.service.context import Context
 from wfcelery.service.views import DeadLetterView, error_view
 from wfcelery.store import dead_letters, inbox, quarantine
@@ -33,6 +34,8 @@ def retry(context: Context, ids: Sequence[str] | None, *, workflow: str | None =
     Each is a fact in its run's inbox: the run decides under its own lock, and reopens what its failure closed.
     Raises NotFound, and NotAllowedNow for one that is not open, before anything is written.
     """
+    if by is not None:
+        check_text("retry", "by", by)
     if ids is None:
         with context.transaction() as tx:
             letters = dead_letters.listed(tx, status="open", workflow=workflow, limit=100_000)

@@ -13,6 +13,7 @@ from wfcelery.authoring.decorators import Bound
 from wfcelery.authoring.registry import registry
 from wfcelery.authoring.yaml import load_yaml_file
 from wfcelery.definition.compile import compile_plan
+from wfcelery.definition.findings import Problem
 from wfcelery.definition.inputs import check_input
 from wfcelery.definition.model import Definition, canonical_json, signature
 from wfcelery.definition.problems import problems
@@ -154,6 +155,8 @@ def read_files(paths: Iterable[Path]) -> list[Definition]:
             found.append(load_yaml_file(file))
         except DefinitionProblems as wrong:
             faults.extend(wrong.problems)
+        except OSError as problem:
+            faults.append(Problem("", None, f"it cannot be read: {problem.strerror or type(problem).__name__}", file=str(file)))
     if faults:
         raise DefinitionProblems(", ".join(str(file) for file in files), faults)
     return found

@@ -12,6 +12,7 @@ from wfcelery.clock import monotonic
 from wfcelery.definition.spans import seconds
 from wfcelery.definition.values import decode, dumps, encode, loads
 from wfcelery.errors import Duration, InProgress
+from wfcelery.service.asked import check_text
 from wfcelery.service.context import current
 from wfcelery.store import idempotency
 
@@ -26,6 +27,7 @@ def once(key: str, fn: Callable[..., R], /, *args: object, expires: Duration = "
     attempt runs it again; any other process that dies leaves its key in progress until it expires. Keys are those
     of one organization and function; results come back as JSON keeps them.
     """
+    check_text("once", "key", key)
     kept_for, patience = seconds(expires), seconds(wait)
     return _once(key, kept_for, patience, lambda: fn(*args), _scope(fn))
 

@@ -10,7 +10,9 @@ from uuid import UUID
 from wfcelery.core.decision import RingRun
 from wfcelery.core.keys import idempotency_key
 from wfcelery.core.rows import NO_ITEM
-from wfcelery.errors import NotFound
+from wfcelery.definition.spans import shortly
+from wfcelery.errors import AuthoringError, NotFound
+from wfcelery.service.asked import check_text, text_fault
 from wfcelery.service.context import Context
 from wfcelery.service.joining import joined_transaction
 from wfcelery.service.views import CommitView, RunSummary, RunView, StepView, attempts_of, error_view
@@ -69,6 +71,10 @@ def find(context: Context, id_or_key: str, workflow: str | None = None) -> RunRe
 
     Raises NotFound where a tail fits several.
     """
+    if not isinstance(id_or_key, str):
+        raise AuthoringError(f"a run is named by its id, a tail of it or its key, which are texts, not {shortly(id_or_key)}")
+    if text_fault(id_or_key) is not None:
+        return None
     with context.transaction() as tx:
         found = reading.find_runs(tx, id_or_key, workflow, limit=2)
     if len(found) > 1:
@@ -124,6 +130,7 @@ def cancel(context: Context, run: UUID, reason: str, by: str | None = None, **op
     Nothing but an insert, so a slow request holds up nobody. Where that transaction is another database's, after
     its commit. Raises NotFound.
     """
+    check_text("cancel", "reason", reason or "operator cancel")
     joined = joined_transaction(context, options)
     data = {"reason": reason or "operator cancel", "by": by}
     if joined is None:

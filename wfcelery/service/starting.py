@@ -22,8 +22,9 @@ from wfcelery.clock import uuid7
 from wfcelery.core.decision import RingRun
 from wfcelery.definition.spans import seconds
 from wfcelery.definition.values import dumps
-from wfcelery.errors import Duration, InvalidInput, KeyConflict
+from wfcelery.errors import AuthoringError, Duration, InvalidInput, KeyConflict
 from wfcelery.service import definitions
+from wfcelery.service.asked import check_names, check_options, check_text
 from wfcelery.service.context import Context, Joined, current
 from wfcelery.service.handles import Run
 from wfcelery.service.joining import joined_transaction
@@ -109,14 +110,16 @@ async def astart_workflow(
 
 
 def _prepare(context: Context, what: Bound[Any] | str, given: Mapping[str, Any] | None, options: StartOptions, tx: Tx | None) -> Start:
+    check_options(_named(what), options)
     if isinstance(what, Bound):
         if given is not None:
-            raise TypeError("a bound workflow already has its input: start_workflow(order.bind(...)) takes no second argument")
+            raise AuthoringError("a bound workflow already has its input: start_workflow(order.bind(...)) takes no second argument")
         signature, name, stored = definitions.of_bound(context, what, tx)
     elif isinstance(what, str):
+        check_names(what, {} if given is None else given)
         signature, name, stored = definitions.by_name(context, what, given or {}, tx)
     else:
-        raise TypeError(
+        raise AuthoringError(
             f"start_workflow takes a bound workflow, or a name and an input; {type(what).__name__} is neither: write x.bind(...)"
         )
     text = dumps(stored)
@@ -126,6 +129,9 @@ def _prepare(context: Context, what: Bound[Any] | str, given: Mapping[str, Any] 
     step = running_step()
     if key is None and workflow_key is None and step is not None:
         key = step.next_start_key()
+    key = key if key is not None else workflow_key
+    if key is not None:
+        check_text(name, "key", key)
     delay = options.get("delay")
     deadline = options.get("deadline")
     new = NewRun(
@@ -135,16 +141,20 @@ def _prepare(context: Context, what: Bound[Any] | str, given: Mapping[str, Any] 
         definition=signature,
         input=text,
         input_digest=sha256(text.encode()).hexdigest(),
-        key=key if key is not None else workflow_key,
+        key=key,
         queue=options.get("queue"),
         priority=options.get("priority"),
-        tags=list(options.get("tags", ())) or definitions.own_tags(what),
+        tags=list(options.get("tags") or ()) or definitions.own_tags(what),
         delay=None if delay is None else seconds(delay),
         deadline=_moment(deadline) if isinstance(deadline, datetime) else None,
         deadline_in=_span(deadline, what),
         rings=context.rings,
     )
     return Start(signature, new, options.get("on_conflict", "return"))
+
+
+def _named(what: Bound[Any] | str) -> str:
+    return what.definition.name if isinstance(what, Bound) else what if isinstance(what, str) else "start_workflow"
 
 
 def _span(deadline: datetime | Duration | None, what: Bound[Any] | str) -> float | None:

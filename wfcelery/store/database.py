@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
-from wfcelery.errors import InternalError, Misconfigured, RowChanged, Unavailable
+from wfcelery.errors import InternalError, InvalidText, Misconfigured, RowChanged, Unavailable
 from wfcelery.store import forking
 from wfcelery.store.statements import Parameters, Result, Statement
 
@@ -365,6 +366,8 @@ def _translated(during_commit: bool) -> Iterator[None]:
         raise _named(problem.orig or problem, during_commit) from problem
     except sqlite3.Error as problem:
         raise _named(problem, during_commit) from problem
+    except UnicodeEncodeError as problem:
+        raise InvalidText from problem
     except Exception as problem:
         if psycopg is None or not isinstance(problem, psycopg.Error):
             raise
@@ -378,6 +381,8 @@ def named_error(problem: BaseException) -> BaseException:
 
 def _named(problem: BaseException, during_commit: bool) -> BaseException:
     text = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+    if re.search('no such table: wf_|relation "wf_.*does not exist|file is not a database', text):
+        return Misconfigured(f"this database does not have wfcelery's tables ({text}): look at its address, then run `wfcelery db upgrade`")
     if isinstance(problem, sqlite3.OperationalError):
         if "locked" in text or "busy" in text:
             return SerializationClash(text)
@@ -390,4 +395,6 @@ def _named(problem: BaseException, during_commit: bool) -> BaseException:
         return LockTimeout(text)
     if isinstance(problem, psycopg.OperationalError | psycopg.InterfaceError):
         return CommitUnknown(text) if during_commit else Unavailable("database", text)
+    if isinstance(problem, psycopg.DataError) and "NUL" in text:
+        return InvalidText()
     return problem

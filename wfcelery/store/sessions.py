@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
+from wfcelery.errors import AuthoringError
 from wfcelery.store.database import Database, SQLAlchemyTx, Tx, same_database
 
 _WAITING = "wfcelery_waiting"
@@ -72,7 +73,7 @@ class JoinedConnection:
     def __init__(self, database: Database, connection: Any) -> None:
         found = getattr(connection, "sync_connection", connection)
         if not isinstance(found, sa.Connection):
-            raise TypeError(f"connection= takes a SQLAlchemy connection, not {type(connection).__name__}")
+            raise AuthoringError(f"connection= takes a SQLAlchemy connection, not {type(connection).__name__}")
         self.tx = _tx(database, found)
 
     def after_commit(self, act: Callable[[], None]) -> None:
@@ -83,7 +84,7 @@ def _plain(session: Any) -> Session:
     """The session itself: a scoped one stands for that of this thread, an async one wraps a plain one."""
     found = session() if isinstance(session, scoped_session) else getattr(session, "sync_session", session)
     if not isinstance(found, Session):
-        raise TypeError(f"session= takes a SQLAlchemy session, not {type(session).__name__}")
+        raise AuthoringError(f"session= takes a SQLAlchemy session, not {type(session).__name__}")
     return found
 
 
