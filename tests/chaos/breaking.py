@@ -40,11 +40,12 @@ def _restart(nemesis: Nemesis, random: Random, how: signal.Signals) -> int:
     assert postgres is not None
     with _free(nemesis.stack.database_lock):
         found = nemesis.something_under_way()
-        with nemesis.outage(crash=how is signal.SIGQUIT):
-            postgres.stop(how)
-            nemesis.rest(random.uniform(0.0, 2.0))
-            postgres.start()
-            wait_until_it_answers(nemesis.stack)
+        if how is signal.SIGQUIT:
+            nemesis.crashed()
+        postgres.stop(how)
+        nemesis.rest(random.uniform(0.0, 2.0))
+        postgres.start()
+        wait_until_it_answers(nemesis.stack)
     return len(found)
 
 

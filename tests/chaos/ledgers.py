@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from tests.chaos.nemesis import Kill
 from tests.chaos.stack import Stack
+from wfcelery.core.keys import idempotency_key
 
 Line = Mapping[str, Any]
 
@@ -53,43 +55,62 @@ def write_starts(stack: Stack) -> Path:
     return place
 
 
+# Faults that take nothing away from those who shall do the work again.
+HARMLESS = ("deploy", "bad_messages", "forged_messages", "repeated_messages", "no_beat", "three_beats")
+
+
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """How long it took until what was hit ran again: seconds, one for each attempt hit."""
 
     all: Sequence[float]
-    alone: Sequence[float]  # of those during which the database was never away
+    alone: Sequence[float]  # of those during which no other fault took workers, broker or database away
 
     def figures(self) -> dict[str, float | int | None]:
         return {
-            "n": len(self.alone),
-            "p50": quantile(self.alone, 0.5),
-            "p99": quantile(self.alone, 0.99),
-            "with_outages_n": len(self.all),
-            "with_outages_p99": quantile(self.all, 0.99),
+            "alone": len(self.alone),
+            "alone_p50": quantile(self.alone, 0.5),
+            "alone_p99": quantile(self.alone, 0.99),
+            "all": len(self.all),
+            "all_p50": quantile(self.all, 0.5),
+            "all_p99": quantile(self.all, 0.99),
         }
 
 
-def recovery(stack: Stack, kills: Sequence[Kill], outages: Sequence[tuple[float, float]]) -> dict[str, Recovery]:
-    """By kind of kill. What had ended, or was cancelled, before it was lost does not run again and says nothing."""
+def recovery(stack: Stack, kills: Sequence[Kill], strikes: Sequence[tuple[str, float, float]]) -> dict[str, Recovery]:
+    """By kind of kill. What had ended, or was cancelled, before it was lost does not run again and says nothing.
+
+    Nor does what was lost too often, and ran again when an operator asked for it.
+    """
+    given_up = _given_up(stack)
     begun: dict[str, list[tuple[float, int]]] = {}
     for line in lines(stack.folder / "raw-effects.jsonl"):
-        if line["phase"] == "begun":
+        if line["phase"] == "begun" and line["key"] not in given_up:
             begun.setdefault(line["key"], []).append((line["at"], line["attempt"]))
+    harmful = [(since, until) for name, since, until in strikes if name not in HARMLESS]
     found: dict[str, Recovery] = {}
     for kind in ("worker", "child", "ring"):
         all_: list[float] = []
         alone: list[float] = []
-        for kill in kills:
-            for attempt in kill.attempts if kill.kind == kind else ():
+        for kill in (kill for kill in kills if kill.kind == kind):
+            own = next(((since, until) for since, until in harmful if since <= kill.at <= until + 0.1), None)
+            others = [window for window in harmful if window != own]
+            for attempt in kill.attempts:
                 again = [at for at, number in begun.get(attempt.key, ()) if number > attempt.number and at > kill.at - 0.5]
                 if again:
                     took = max(0.0, min(again) - kill.at)
                     all_.append(took)
-                    if not any(since < kill.at + took and until > kill.at for since, until in outages):
+                    if not any(since < kill.at + took and until > kill.at - 1.0 for since, until in others):
                         alone.append(took)
         found[kind] = Recovery(all_, alone)
     return found
+
+
+def _given_up(stack: Stack) -> set[str]:
+    """The keys of steps that have, or had, a dead letter because they were lost too often."""
+    lost = "select s.organization_id, s.run, s.name, s.item, s.round from wf_step s join wf_dead_letter d on d.step = s.id"
+    rows = stack.query(f"{lost} where d.reason = 'lost'")
+    return {idempotency_key(organization, UUID(str(run)), name, item, round_) for organization, run, name, item, round_ in rows}
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:

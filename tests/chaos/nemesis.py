@@ -38,7 +38,7 @@ class Nemesis:
     faults: Counter[str] = field(default_factory=Counter)
     in_flight: Counter[str] = field(default_factory=Counter)
     kills: list[Kill] = field(default_factory=list)
-    outages: list[tuple[float, float]] = field(default_factory=list)  # in which the database was away
+    strikes: list[tuple[str, float, float]] = field(default_factory=list)  # which fault, from when, until when
     crashes: list[float] = field(default_factory=list)  # of the database: each may have taken back a claim
     overlapping: int = 0
     over: threading.Event = field(default_factory=threading.Event)
@@ -87,6 +87,8 @@ class Nemesis:
             self.note("the rig's own fault", {"fault": name, "trace": traceback.format_exc()})
         with self._lock:
             self._now[name] -= 1
+            if hit >= 0:
+                self.strikes.append((name, began, time.time()))
         self.note(name, {"began": began, "hit": hit})
 
     def count(self, name: str, hit: int, often: int = 1) -> None:
@@ -137,16 +139,10 @@ class Nemesis:
         with self._lock:
             self.kills.append(Kill(kind, time.time(), attempts))
 
-    @contextmanager
-    def outage(self, crash: bool = False) -> Iterator[None]:
-        """The database is away inside of the block, and for a moment behind it."""
-        began = time.time()
-        if crash:
-            self.crashes.append(began)
-        try:
-            yield
-        finally:
-            self.outages.append((began, time.time() + 1.0))
+    def crashed(self) -> None:
+        """The database is about to crash."""
+        with self._lock:
+            self.crashes.append(time.time())
 
 
 class Missed(Exception):
