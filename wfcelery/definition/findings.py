@@ -25,7 +25,8 @@ class Problem:
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
-        said = f"{self.path}: {self.text}" if self.path else self.text
+        path, text = (part if len(part) <= 300 else part[:299] + "…" for part in (self.path, self.text))
+        said = f"{path}: {text}" if path else text
         said = f"warning: {said}" if self.severity == "warning" else said
         return f"{place}: {said}" if self.file is not None else f"line {self.line}: {said}" if self.line is not None else said
 

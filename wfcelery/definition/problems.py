@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
 
 from wfcelery.definition.document import Definition
-from wfcelery.definition.findings import Findings, Lines, Problem
+from wfcelery.definition.findings import Findings, Lines, Path, Problem, written
 from wfcelery.definition.graph_checks import check_graph
 from wfcelery.definition.shape_checks import check_shape
 from wfcelery.definition.template_checks import check_templates
@@ -17,6 +18,8 @@ from wfcelery.definition.validation import as_document, translated, without
 __all__ = ["Problem", "problems", "read"]
 
 MOST_TASKS = 20_000
+_DEEPEST = 100
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ROUNDS = 5  # a part that was left out may have hidden another
 
 
@@ -29,6 +32,9 @@ def read(document: Any, where: Lines | None = None, file: str | None = None) -> 
     """A definition out of plain data, and all its problems. What pydantic refuses is left out to see what else is wrong."""
     lines = where or {}
     found: list[Problem] = []
+    unkept = _unkept(document, lines, file)
+    if unkept is not None:
+        return None, [unkept]
     document = as_document(document)
     rest = document
     left_out: set[str] = set()
@@ -46,6 +52,24 @@ def read(document: Any, where: Lines | None = None, file: str | None = None) -> 
             found.extend(_checked(definition, findings))
             return (definition if rest is document else None), _in_order(found)
     return None, _in_order(found)
+
+
+def _unkept(document: Any, lines: Lines, file: str | None) -> Problem | None:
+    """The first text that is none, or what is nested too deep or in itself: no later look would survive it."""
+    open_ends: list[tuple[Path, Any]] = [((), document)]
+    while open_ends:
+        path, value = open_ends.pop()
+        if isinstance(value, dict):
+            open_ends.extend(((*path, str(key)), item) for key, item in value.items())
+        elif isinstance(value, (list, tuple)):
+            open_ends.extend(((*path, number), item) for number, item in enumerate(value))
+        texts = [text for text in (value, *path[-1:]) if isinstance(text, str) and not text.isascii()]
+        if len(path) > _DEEPEST:
+            return Problem(written(path[:5]), lines.get(path[:1]), f"it is nested more than {_DEEPEST} levels deep", file=file)
+        if any(_SURROGATE.search(text) for text in texts):
+            shown = tuple(part if isinstance(part, int) else _SURROGATE.sub("?", part) for part in path)
+            return Problem(written(shown), lines.get(path), "it holds half of a surrogate pair, which is no text", file=file)
+    return None
 
 
 def _checked(definition: Definition, findings: Findings) -> list[Problem]:

@@ -10,9 +10,10 @@ from typing import Any
 
 from wfcelery.definition.document import TRANSITIONS, Definition, Parameter, Task
 from wfcelery.definition.findings import Findings, Path, did_you_mean
-from wfcelery.definition.spans import seconds
+from wfcelery.definition.spans import seconds, shortly
 from wfcelery.definition.values import mark_of
 
+_LONGEST_NAME = 255
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 _OF_ACTIONS = ("action", "input", "args", "with_items", "concurrency", "retry", "timeout", "soft_timeout", "queue", "priority", "commit")
@@ -33,9 +34,15 @@ def check_shape(definition: Definition, findings: Findings) -> None:
     for name in definition.vars:
         if not _IDENTIFIER.fullmatch(name):
             findings.add(("vars", name), _not_a_name("variable", name))
+    for key in ("name", "version"):
+        if (fault := _unkeepable(getattr(definition, key))) is not None:
+            findings.add((key,), fault)
     seen: set[str] = set()
     for task, _ in definition.every_task():
         _check_name(task, seen, findings)
+        for key in ("action", "queue"):
+            if (fault := _unkeepable(getattr(task, key))) is not None:
+                findings.of_task(task, (key,), fault)
         _check_type(task, findings)
         _check_numbers(task, findings)
         _check_decision(task, findings)
@@ -61,11 +68,20 @@ def names_in(task: Task) -> Iterator[tuple[Path, str]]:
 
 
 def _not_a_name(what: str, name: str) -> str:
-    return f"{name!r} is no name for a {what}: letters, digits and underscores, as expressions say it"
+    return f"{shortly(name)} is no name for a {what}: at most 255 letters, digits and underscores, as expressions say it"
+
+
+def _unkeepable(text: str | None) -> str | None:
+    """Why a name cannot stand in a column that is looked up; that of keys and names shares an index of 2,700 bytes."""
+    if text is None:
+        return None
+    if any(character < " " or "\ud800" <= character <= "\udfff" for character in text):
+        return "it holds a character that no name has"
+    return f"it has more than {_LONGEST_NAME} bytes" if len(text.encode("utf-8")) > _LONGEST_NAME else None
 
 
 def _check_name(task: Task, seen: set[str], findings: Findings) -> None:
-    if not _IDENTIFIER.fullmatch(task.name):
+    if not _IDENTIFIER.fullmatch(task.name) or len(task.name) > _LONGEST_NAME:
         findings.of_task(task, ("name",), _not_a_name("task", task.name))
     if task.name in seen:
         findings.of_task(task, ("name",), f"another task is called {task.name} already")
