@@ -9,7 +9,7 @@ from uuid import UUID
 from greenlet import greenlet
 
 from tests.simulation.world import Killed, World
-from wfcelery.core.decision import Ring, RingRun, RingStep
+from wfcelery.core.decision import Ring, RingStep
 
 SWEEP = "sweep"
 STRANGERS = "strangers"  # an organization that has no runs here
@@ -102,8 +102,3 @@ class Bus:
         if kind == FORGED[3] and known:
             run = self.world.random.choice(known)[0]
         self.put(Message(organization, run, self.world.random.choice((step, None))))
-
-
-def message_of(ring: Ring) -> Message:
-    """A ring as the message it is sent as."""
-    return Message(ring.organization_id, ring.run, None if isinstance(ring, RingRun) else ring.step)

@@ -1,4 +1,4 @@
-"""Mistakes in the engine that the simulation must find: `python -m tests.simulation.killing [NAME ...] [--rotate DAY OF SIX]`.
+"""Mistakes in the engine that the simulation must find: `python -m tests.simulation.killing [NAME ...]`.
 
 Each patch of `mutants/` is one mistake, with a header that says what it is and which rule of the protocol it breaks. It is
 applied to a copy of the tree, seeds are run there until one of them is violated, and it is taken back. A mistake that
