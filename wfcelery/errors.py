@@ -18,6 +18,7 @@
     ├── AuthoringError (a TypeError)    a workflow's or step's Python that cannot mean what it says
     ├── Misconfigured
     ├── Unavailable                     the database or the broker cannot be reached
+    │   └── Damaged                     an SQLite file that is none any more
     ├── ValueProblem
     │   ├── CannotCarry                 a value that no row can hold
     │   ├── CannotBind                  a stored input that no longer fits the code
@@ -286,6 +287,20 @@ class Unavailable(WfceleryError):
     def __init__(self, what: str, why: str = "") -> None:
         super().__init__(f"the {what} cannot be reached" + (f": {why}" if why else ""))
         self.what = what
+
+
+class Damaged(Unavailable):
+    """The file of an SQLite database cannot be read as one any more."""
+
+    code = "damaged"
+
+    def __init__(self, why: str) -> None:
+        WfceleryError.__init__(
+            self,
+            f"the file of the database is damaged ({why}): stop what writes to it and keep a copy; "
+            "then restore a backup, or save what can be read with `sqlite3 FILE .recover`",
+        )
+        self.what = "database"
 
 
 # ---- values ----------------------------------------------------------------------------------------------------------

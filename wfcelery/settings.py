@@ -37,6 +37,10 @@ class Settings(BaseSettings):
     ring_again: float = Field(default=5.0, gt=0, description="Seconds after which a step that nobody took is rung again.")
     park_for: float = Field(default=86_400.0, ge=0, description="Seconds for which a call that cannot begin on this code is tried again.")
     park_pause: float = Field(default=5.0, gt=0, description="Seconds between two such tries.")
+    retention: float = Field(default=2_592_000.0, ge=0, description="Seconds for which a run is kept after its end (30 days); 0: for ever.")
+    expire_every: float = Field(
+        default=60.0, ge=0, description="Seconds between two looks for what has expired, which beat asks for; 0: none."
+    )
     transactional_timeout: float = Field(
         default=30.0, gt=0, description="Seconds a transactional step's own transaction may take, unless it has a timeout."
     )

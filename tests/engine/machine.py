@@ -22,7 +22,8 @@ from wfcelery.engine.sweeping import Sweep
 from wfcelery.service.verifying import problems_of
 from wfcelery.settings import Settings
 from wfcelery.store import definitions, leases
-from wfcelery.store.database import CommitUnknown, Database, SQLAlchemyTx, Tx
+from wfcelery.store.database import Database, SQLAlchemyTx, Tx
+from wfcelery.store.failures import CommitUnknown
 from wfcelery.store.inbox import put
 from wfcelery.store.verifying import evidence
 

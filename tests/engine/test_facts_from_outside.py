@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
 from tests.engine.machine import LEASE, Machine
 from tests.store.rows import change, look
 from wfcelery.core.decision import RingStep
 from wfcelery.engine import executing
+from wfcelery.engine.dispatching import drain
 from wfcelery.engine.ports import Call
+from wfcelery.engine.runtime import Runtime
 from wfcelery.engine.sweeping import Sweep
 from wfcelery.store import leases
 from wfcelery.store.database import Database
@@ -50,6 +54,28 @@ def test_a_cancel_is_applied_by_whoever_commits_next(database: Database, during:
     assert machine.status() == "cancelled"
     assert list(machine.calls)[-1] == during, "nothing begins after the cancel"
     assert not look(database, "select id from wf_inbox")
+    assert not machine.tokens
+    assert not machine.problems()
+
+
+def test_a_kept_step_goes_back_where_another_has_applied_the_cancel_before(database: Database) -> None:
+    def cancel(machine: Machine, call: Call) -> None:
+        machine.put("cancel", reason="changed her mind", by=None)
+
+    machine = Machine(database, PAY, cancel)
+    plain = executing._still_wanted
+
+    def after_another(runtime: Runtime, run: UUID, kept: tuple[UUID, UUID]) -> object:
+        drain(runtime, run)
+        assert look(database, "select status from wf_step where name = 'ship'") == [("running",)]
+        return plain(runtime, run, kept)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(executing, "_still_wanted", after_another)
+        executing.dispatch(machine.runtime, "default", machine.run)
+    assert machine.status() == "cancelled"
+    assert look(database, "select status, attempt from wf_step where name = 'ship'") == [("cancelled", 0)]
+    assert machine.calls == {"pay": 1}
     assert not machine.tokens
     assert not machine.problems()
 

@@ -11,7 +11,8 @@ from tests.store.rows import look
 from wfcelery.engine import apply, executing
 from wfcelery.engine.ports import Call, Raised
 from wfcelery.store import saving
-from wfcelery.store.database import CommitUnknown, Database
+from wfcelery.store.database import Database
+from wfcelery.store.failures import CommitUnknown
 
 GRAPH = """
 name: order

@@ -19,6 +19,8 @@ SPELLED = {
     "dispatch_queue": None,
     "organization_id": "default",
     "input_limit": 1_048_576,
+    "retention": 2_592_000.0,
+    "expire_every": 60.0,
 }
 
 
@@ -37,14 +39,17 @@ def test_every_number_is_a_setting_with_a_default_a_unit_and_a_variable(monkeypa
 
 
 @pytest.mark.promise("A12")
-def test_one_call_adds_one_entry_for_beat_in_fractions_of_a_second(here: Here) -> None:
+def test_one_call_adds_the_entries_for_beat_in_fractions_of_a_second(here: Here) -> None:
     """And a second call adds nothing."""
     conf = (
         "import wfcelery\nfrom celery import Celery\nother = Celery('other', broker='memory://', set_as_current=False)\n"
         "other.conf.beat_schedule = {'mine': {'task': 'mine', 'schedule': 60.0}}\nbefore = service.context._make\n"
         "[wfcelery.install(other, poll=0.25) for _ in range(2)]\nservice.context.configure(before)\nother.conf.beat_schedule"
     )
-    added = {"wfcelery-sweep": {"task": "wfcelery.sweep", "schedule": 0.25, "options": {"expires": 0.25}}}
+    added = {
+        "wfcelery-sweep": {"task": "wfcelery.sweep", "schedule": 0.25, "options": {"expires": 0.25}},
+        "wfcelery-expire": {"task": "wfcelery.expire", "schedule": 60.0, "options": {"expires": 60.0}},
+    }
     assert here.shell(f"from wfcelery import service\nimport wfcelery.service.context\n{conf}") == {
         "mine": {"task": "mine", "schedule": 60.0},
         **added,

@@ -16,6 +16,7 @@ from uuid import UUID
 from pydantic import PydanticSchemaGenerationError, PydanticUndefinedAnnotation, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, to_json, to_jsonable_python
 
+from wfcelery.definition.extent import check_extent
 from wfcelery.definition.values import decode, encode
 from wfcelery.errors import AuthoringError, CannotBind, CannotCarry
 
@@ -212,6 +213,7 @@ def _path(detail: ErrorDetails, name: str = "") -> str:
 
 def _stored(adapter: TypeAdapter[Any], value: Any) -> Any:
     # By field name and without computed fields: so a template says order.total, and what was written can be read again.
+    check_extent(value)
     dumped = adapter.dump_python(value, mode="python", by_alias=False, round_trip=True, warnings=False)
     try:
         return encode(dumped)

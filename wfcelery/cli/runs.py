@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -21,13 +22,14 @@ from wfcelery.cli import output
 from wfcelery.cli.target import context
 from wfcelery.clock import monotonic
 from wfcelery.definition.spans import seconds
-from wfcelery.errors import NotAllowedNow, NotFound, StillRunning
+from wfcelery.errors import NotAllowedNow, NotFound, RowChanged, StillRunning
 from wfcelery.service import healing, verifying
 from wfcelery.service import runs as service
 from wfcelery.service.context import Context
 from wfcelery.service.invariants import Ledgers, read_effects, read_starts, read_tap
 from wfcelery.service.starting import start_workflow
 from wfcelery.service.views import AttemptView, CommitView, RunView, StepView, Verdict
+from wfcelery.store.failures import LockTimeout
 
 ENDED = ("succeeded", "failed", "cancelled", "timed_out")
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object, or one a line.")
@@ -212,40 +214,81 @@ def verify(ctx: click.Context, /, run: tuple[str, ...], everything: bool, fix: b
         raise click.UsageError("name a run, or say --all")
     if yes and not fix:
         raise click.UsageError("--yes belongs to --fix")
-    here, ledgers = context(ctx), _ledgers(**beside)
-    count, bad = 0, 0
+    here = context(ctx)
+    ledgers = _ledgers(here.settings.retention or None, **beside)
+    tally = _Tally()
     for verdict in verifying.verify(here, None if everything else run, ledgers):
         if fix and verdict.problems and verdict.run != verifying.ACROSS:
-            verdict = _fixed(here, verdict, ledgers, yes)  # noqa: PLW2901
-        count, bad = count + (verdict.run != verifying.ACROSS), bad + bool(verdict.problems)
+            verdict = _fixed(here, verdict, ledgers, yes, tally)  # noqa: PLW2901
+        tally.count(verdict)
         if as_json:
             output.as_json(verdict)
         else:
             for problem in verdict.problems:
                 click.echo(f"{verdict.run}\t{problem}")
     if not as_json:
-        click.echo(f"{count} runs verified, {bad} with problems")
-    if bad:
+        click.echo(tally.line())
+        for hint in tally.hints(fix, yes):
+            output.say(hint)
+    if tally.bad or tally.across:
         ctx.exit(1)
 
 
-def _fixed(here: Context, verdict: Verdict, ledgers: Ledgers, yes: bool) -> Verdict:
+@dataclass(slots=True)
+class _Tally:
+    """What a check has come to, and what to do about it."""
+
+    runs: int = 0
+    bad: int = 0
+    across: int = 0  # problems of no single run
+    healable: int = 0
+
+    def count(self, verdict: Verdict) -> None:
+        if verdict.run == verifying.ACROSS:
+            self.across += len(verdict.problems)
+        else:
+            self.runs, self.bad = self.runs + 1, self.bad + bool(verdict.problems)
+
+    def line(self) -> str:
+        across = f"; {self.across} problems across runs (*)" if self.across else ""
+        return f"{self.runs} runs verified, {self.bad} with problems{across}"
+
+    def hints(self, fix: bool, yes: bool) -> Iterator[str]:
+        if self.bad and not fix:
+            yield "the same with --fix says what can be healed, and writes nothing"
+        elif self.healable and not yes:
+            yield f"nothing was written; the same with --fix --yes heals what can be healed of {self.healable} runs"
+
+
+def _fixed(here: Context, verdict: Verdict, ledgers: Ledgers, yes: bool, tally: _Tally) -> Verdict:
     """Heal a run, or say what healing would do; the verdict after it."""
     run = UUID(verdict.run)
-    if not yes:
-        for says in healing.planned(here, run):
-            output.say(f"{run}: would be healed: {says}")
+    try:
+        sayings = healing.heal(here, run) if yes else healing.planned(here, run)
+    except (RowChanged, LockTimeout):
+        output.say(f"{run}: it was being written, and is left as it is; verify it again")
         return verdict
-    for says in healing.heal(here, run):
-        output.say(f"{run}: healed: {says}")
-    return next(verifying.verify(here, [verdict.run], ledgers))
+    if not sayings:
+        output.say(f"{run}: nothing can be healed without making something up; look at wfcelery runs show {run} --history")
+        return verdict
+    tally.healable += 1
+    for says in sayings:
+        output.say(f"{run}: {'healed' if yes else 'would be healed'}: {says}")
+    return next(verifying.verify(here, [verdict.run], ledgers)) if yes else verdict
 
 
 def _ledgers(
-    effects: Path | None, starts: Path | None, tap: Path | None, canaries: tuple[str, ...], drained: bool, bound: str | None, purged: bool
+    retention: float | None,
+    effects: Path | None,
+    starts: Path | None,
+    tap: Path | None,
+    canaries: tuple[str, ...],
+    drained: bool,
+    bound: str | None,
+    purged: bool,
 ) -> Ledgers:
     late = None if bound is None else seconds(bound)
-    found = Ledgers(canaries=canaries, drained=drained, bound=late, purged=purged)
+    found = Ledgers(canaries=canaries, drained=drained, bound=late, retention=retention, purged=purged)
     try:
         if effects is not None:
             found.effects, found.kinds, found.crashes = read_effects(effects)

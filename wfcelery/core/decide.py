@@ -96,9 +96,10 @@ def give_back(view: Slice, kept: tuple[UUID, UUID], facts: Sequence[Fact], mint:
     """As `decide`, for a worker that holds a kept step (id, token) which it has not begun.
 
     Where the facts end the run, the kept step is handed back in the same commit, as if it had never been claimed.
+    So it is where another has applied them before, and took the step for one that is executed.
     """
     first = decide(view, facts, mint)
-    if isinstance(first, Missing) or first.run.ending is None or view.run.ending is not None:
+    if isinstance(first, Missing) or first.run.ending is None:
         return first
     row = view.by_id.get(kept[0])
     if row is None or not is_current(row, kept[1]):
@@ -109,6 +110,8 @@ def give_back(view: Slice, kept: tuple[UUID, UUID], facts: Sequence[Fact], mint:
         assert mine is not None
         hand_back(draft, mine)
         draft.decision.rings.clear()
+        if view.run.ending is not None:
+            run_machine.close_one(draft, mine, "stopped")
         for fact in sorted(facts, key=_rank):
             _HANDLERS[type(fact)](draft, fact)
         _advance(draft)

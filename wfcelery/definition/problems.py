@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from wfcelery.definition.document import Definition
+from wfcelery.definition.extent import MOST_VALUES
 from wfcelery.definition.findings import Findings, Lines, Path, Problem, written
 from wfcelery.definition.graph_checks import check_graph
 from wfcelery.definition.shape_checks import check_shape
@@ -57,8 +58,12 @@ def read(document: Any, where: Lines | None = None, file: str | None = None) -> 
 def _unkept(document: Any, lines: Lines, file: str | None) -> Problem | None:
     """The first text that is none, or what is nested too deep or in itself: no later look would survive it."""
     open_ends: list[tuple[Path, Any]] = [((), document)]
+    seen = 0
     while open_ends:
         path, value = open_ends.pop()
+        seen += 1
+        if seen > MOST_VALUES:
+            return Problem(written(path[:5]), lines.get(path[:1]), f"with all its parts it holds more than {MOST_VALUES} values", file=file)
         if isinstance(value, dict):
             open_ends.extend(((*path, str(key)), item) for key, item in value.items())
         elif isinstance(value, (list, tuple)):

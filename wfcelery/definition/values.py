@@ -21,6 +21,7 @@ from uuid import UUID
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 
+from wfcelery.definition.extent import MOST_VALUES, check_extent, too_many
 from wfcelery.errors import CannotCarry, ExpressionError, Failed, StepError, ValueProblem
 
 MARK = "$wf"
@@ -41,14 +42,22 @@ Lookup = Callable[[str, str], Any]
 def encode(value: Any) -> Any:
     """The stored form of any Python value that can be carried; raises `CannotCarry` with the path to what cannot."""
     try:
-        return _encode(value, "", 0)
+        return _encode(value, "", 0, [MOST_VALUES])
     except ValueProblem:
         raise
     except Exception as error:
-        raise CannotCarry("", type(value).__name__, f"reading it raised {type(error).__name__}") from error
+        raise CannotCarry("", _kind(value), f"reading it raised {_kind(error)}") from error
 
 
-def _encode(value: Any, path: str, depth: int) -> Any:
+def _kind(value: Any) -> str:
+    """The name of its type, where the author's own metaclass would not give it."""
+    return str(type.__dict__["__name__"].__get__(type(value)))
+
+
+def _encode(value: Any, path: str, depth: int, room: list[int]) -> Any:
+    room[0] -= 1
+    if room[0] < 0:
+        raise too_many(path)
     kind = type(value)
     if kind is str:
         return _text(value, path)
@@ -59,20 +68,20 @@ def _encode(value: Any, path: str, depth: int) -> Any:
     if kind is float:
         return _number(value, path)
     if depth > _DEEPEST:
-        raise CannotCarry(path[:80], kind.__name__, f"it is nested more than {_DEEPEST} levels deep, or contains itself")
+        raise CannotCarry(path[:80], _kind(value), f"it is nested more than {_DEEPEST} levels deep, or contains itself")
     if kind is dict:
-        return _mapping(value, path, depth)
+        return _mapping(value, path, depth, room)
     if kind is list or kind is tuple:
-        return [_encode(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
-    return _encode_other(value, path, depth)
+        return [_encode(item, f"{path}[{index}]", depth + 1, room) for index, item in enumerate(value)]
+    return _encode_other(value, path, depth, room)
 
 
-def _encode_other(value: Any, path: str, depth: int) -> Any:
+def _encode_other(value: Any, path: str, depth: int, room: list[int]) -> Any:
     marked = _mark(value, path)
     if marked is not None:
         return {MARK: marked}
     if isinstance(value, Enum):
-        return _encode(value.value, path, depth + 1)
+        return _encode(value.value, path, depth + 1, room)
     if isinstance(value, str):
         return _text(str.__str__(value), path)
     if isinstance(value, int):
@@ -80,18 +89,19 @@ def _encode_other(value: Any, path: str, depth: int) -> Any:
     if isinstance(value, float):
         return _number(float(value), path)
     if isinstance(value, BaseModel):
-        return _encode(_jsonable_leaves(value.model_dump(mode="python")), path, depth + 1)
+        check_extent(value)
+        return _encode(_jsonable_leaves(value.model_dump(mode="python")), path, depth + 1, room)
     if isinstance(value, Failed):
         error = {"type": value.error.type, "code": value.error.code, "message": value.error.message}
         kept = {"index": value.index, "item": value.item, "error": error}
-        return {MARK: ["failed", _mapping(kept, path, depth + 2)]}
+        return {MARK: ["failed", _mapping(kept, path, depth + 2, room)]}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _mapping({field.name: getattr(value, field.name) for field in dataclasses.fields(value)}, path, depth)
+        return _mapping({field.name: getattr(value, field.name) for field in dataclasses.fields(value)}, path, depth, room)
     if isinstance(value, Mapping):
-        return _mapping(value, path, depth)
+        return _mapping(value, path, depth, room)
     if isinstance(value, (list, tuple, AbstractSet)):
-        return [_encode(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
-    raise CannotCarry(path, type(value).__name__)
+        return [_encode(item, f"{path}[{index}]", depth + 1, room) for index, item in enumerate(value)]
+    raise CannotCarry(path, _kind(value))
 
 
 def _mark(value: Any, path: str) -> list[Any] | None:
@@ -126,7 +136,7 @@ def _jsonable_leaves(value: Any) -> Any:
         return value  # `encode` says what it is, and where
 
 
-def _mapping(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
+def _mapping(value: Mapping[Any, Any], path: str, depth: int, room: list[int]) -> dict[str, Any]:
     stored: dict[str, Any] = {}
     if MARK in value:
         depth += 2  # it is kept inside a mark
@@ -142,10 +152,10 @@ def _mapping(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
         elif isinstance(key, UUID):
             name = str(key)
         else:
-            raise CannotCarry(path, f"dict with a key of type {type(key).__name__}", "keys are strings")
+            raise CannotCarry(path, f"dict with a key of type {_kind(key)}", "keys are strings")
         if name in stored:
             raise CannotCarry(path, "dict", "two of its keys are the same once they are strings")
-        stored[name] = _encode(item, f"{path}.{name}" if path else name, depth + 1)
+        stored[name] = _encode(item, f"{path}.{name}" if path else name, depth + 1, room)
     return {MARK: ["literal", stored]} if MARK in stored else stored
 
 

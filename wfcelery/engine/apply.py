@@ -21,7 +21,8 @@ from wfcelery.core.states import RUN_ENDED, STEP_ENDED, StepStatus
 from wfcelery.definition.plan import Plan
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.errors import IllegalTransition, InternalError, RowChanged, Unavailable
-from wfcelery.store.database import CommitUnknown, SerializationClash, Tx
+from wfcelery.store.database import Tx
+from wfcelery.store.failures import CommitUnknown, LockTimeout, SerializationClash
 from wfcelery.store.hot import Stale, save_fast
 from wfcelery.store.inbox import look
 from wfcelery.store.loading import load_kept, load_results, load_steps, lock_run
@@ -143,6 +144,18 @@ def persist(runtime: Runtime, what: Callable[[], Applied | None], keeping: Keepi
             runtime.slots.drop(keeping.token)
 
 
+def insisting(what: Callable[[], Applied | None]) -> Callable[[], Applied | None]:
+    """For what only this worker knows: to `persist`, a run's lock that is held for too long is like a database that is away."""
+
+    def insist() -> Applied | None:
+        try:
+            return what()
+        except LockTimeout as locked:
+            raise Unavailable("run's lock", str(locked)) from locked
+
+    return insist
+
+
 def _until_answered(runtime: Runtime, what: Callable[[], Applied | None], keeping: Keeping | None) -> Applied | None:
     began, pause, unknown = monotonic(), 0.05, False
     while True:
@@ -153,7 +166,7 @@ def _until_answered(runtime: Runtime, what: Callable[[], Applied | None], keepin
             unknown = unknown or isinstance(away, CommitUnknown)
             if monotonic() - began > runtime.settings.lease * 20:
                 raise
-            log.warning("the database is away, trying again in %.2f s: %s", pause, away)
+            log.warning("what was done is not recorded yet, again in %.2f s: %s", pause, away)
             sleep(pause)
             pause = min(pause * 2, 2.0)
 

@@ -12,12 +12,13 @@ from wfcelery.core.events import Fact, Succeeded
 from wfcelery.core.rows import StepRow
 from wfcelery.definition.values import dumps
 from wfcelery.engine import grouping
-from wfcelery.engine.apply import Applied, Keeping, Known, apply, keeping_for, persist
+from wfcelery.engine.apply import Applied, Keeping, Known, apply, insisting, keeping_for, persist
 from wfcelery.engine.calling import attempt_of, fact_of
 from wfcelery.engine.dispatching import drain
 from wfcelery.engine.ports import Fenced, ReportedItself
 from wfcelery.engine.runtime import Budget, Runtime
-from wfcelery.store.database import LockTimeout, Tx
+from wfcelery.store.database import Tx
+from wfcelery.store.failures import LockTimeout
 from wfcelery.store.loading import Claimed, DueIn, claim, set_deadline
 from wfcelery.store.transactional import report
 
@@ -34,14 +35,20 @@ class Attempt:
     now: datetime | None = None  # the database's time of the claim
 
 
-def execute(runtime: Runtime, organization_id: str, run: UUID, step: UUID) -> None:
-    """Work off one message: the step it names, or groups of the fan-out it names, and what they lead to."""
+def execute(runtime: Runtime, organization_id: str, run: UUID, step: UUID) -> bool:
+    """Work off one message: the step it names, or groups of the fan-out it names, and what they lead to.
+
+    False where there was nothing to do. Whose step it is says its row: what a message says of the run is not believed.
+    """
+    del run
     budget = Budget(runtime.settings.run_ahead)
     attempt = _claim(runtime, organization_id, step)
-    if attempt is None:
-        carry_on(runtime, grouping.work_off(runtime, organization_id, run, step, budget), budget)
-    else:
+    if attempt is not None:
         _go_on(runtime, attempt, budget)
+        return True
+    applied = grouping.work_off(runtime, organization_id, step, budget)
+    carry_on(runtime, applied, budget)
+    return applied is not None
 
 
 def dispatch(runtime: Runtime, organization_id: str, run: UUID) -> None:
@@ -92,7 +99,7 @@ def _still_wanted(runtime: Runtime, run: UUID, kept: tuple[UUID, UUID]) -> Known
     """What is known of the run after a drain of its inbox; None where that has ended the run, and the step was handed back."""
     wanted = None
     try:
-        drained = persist(runtime, lambda: drain(runtime, run, kept=kept))
+        drained = persist(runtime, insisting(lambda: drain(runtime, run, kept=kept)))
         if drained is not None and drained.known.run.ending is None:
             wanted = drained.known
         return wanted
@@ -149,11 +156,14 @@ def perform(runtime: Runtime, attempt: Attempt, budget: Budget) -> Applied | Non
     if isinstance(outcome, ReportedItself):
         return persist(runtime, lambda: drain(runtime, known.run.id, keeping=keeping), keeping)
     fact = fact_of(runtime, row, known, outcome, attempt.since, attempt.now)
-    return persist(runtime, lambda: finish(runtime, row, known, fact, keeping), keeping)
+    return persist(runtime, insisting(lambda: finish(runtime, row, known, fact, keeping)), keeping)
 
 
 def finish(runtime: Runtime, row: StepRow, known: Known, fact: Fact, keeping: Keeping | None) -> Applied | None:
-    """Record a result and advance, in one commit; where the run's lock is not to be had, report the result beside it."""
+    """Record a result and advance, in one commit; where the run's lock is not to be had, report the result beside it.
+
+    Raises LockTimeout for a failure, which has no place beside it.
+    """
     try:
         applied = apply(runtime, known.run.id, (fact,), rows=(replace(row),), keeping=keeping, known=known)
     except LockTimeout:

@@ -16,7 +16,7 @@ from wfcelery.core.decision import RingStep
 from wfcelery.core.events import Expanded, Failed, GroupEnded, ItemEnd, Parked, Succeeded
 from wfcelery.core.rows import StepRow
 from wfcelery.definition.plan import Plan
-from wfcelery.engine.apply import Applied, Keeping, Known, apply, keeping_for, persist
+from wfcelery.engine.apply import Applied, Keeping, Known, apply, insisting, keeping_for, persist
 from wfcelery.engine.calling import attempt_of, fact_of
 from wfcelery.engine.dispatching import drain
 from wfcelery.engine.ports import Fenced, Outcome, ReportedItself
@@ -42,14 +42,14 @@ class Group:
     began: float
 
 
-def work_off(runtime: Runtime, organization_id: str, run: UUID, fan_out: UUID, budget: Budget) -> Applied | None:
+def work_off(runtime: Runtime, organization_id: str, fan_out: UUID, budget: Budget) -> Applied | None:
     """Take groups of a fan-out's items until none is ready or the budget is spent; then ring for the rest.
 
     Returns the commit that ended the fan-out and kept what follows, if it was this worker's; else the last one.
     """
     limit, applied = 1, None
     while True:
-        group = _claim(runtime, organization_id, run, fan_out, limit)
+        group = _claim(runtime, organization_id, fan_out, limit)
         if group is None:
             return applied
         try:
@@ -59,14 +59,14 @@ def work_off(runtime: Runtime, organization_id: str, run: UUID, fan_out: UUID, b
         if applied is None or applied.decision.ended or applied.decision.kept is not None:
             return applied
         if applied.inbox:
-            drain(runtime, run)
+            drain(runtime, group.known.run.id)
         limit = min(MOST, limit * 2) if took < GROUP_SECONDS / 2 else max(1, limit // 2)
         if not budget.left() or runtime.settings.run_ahead == 0:
             _ring_on(runtime, group)
             return applied
 
 
-def _claim(runtime: Runtime, organization_id: str, run: UUID, fan_out: UUID, limit: int) -> Group | None:
+def _claim(runtime: Runtime, organization_id: str, fan_out: UUID, limit: int) -> Group | None:
     token = uuid4()
     worker, child = runtime.slots.identity()
     runtime.slots.take(token)
@@ -81,14 +81,14 @@ def _claim(runtime: Runtime, organization_id: str, run: UUID, fan_out: UUID, lim
                 _limit(runtime, tx, plan, claimed.items, token)
                 rows = claimed.items
         if claimed is not None and claimed.unexpanded:
-            expanded = apply(runtime, run, (Expanded(fan_out),))
+            expanded = apply(runtime, claimed.run.id, (Expanded(fan_out),))
         if claimed is not None and rows:  # not before all is answered: a claim that nobody knows of must not be renewed
             group = Group(fan_out, token, rows, Known(plan, claimed.run), [], monotonic())
     finally:
         if group is None:
             runtime.slots.drop(token)
     if group is None and expanded is not None and not expanded.decision.ignored:
-        return _claim(runtime, organization_id, run, fan_out, limit)
+        return _claim(runtime, organization_id, fan_out, limit)
     return group
 
 
@@ -143,7 +143,7 @@ def _record(runtime: Runtime, group: Group, back: Sequence[StepRow] | None, budg
     fact = GroupEnded(group.fan_out, group.token, tuple(group.ends), tuple(row.id for row in back or ()))
     group.ends = []
     keeping = keeping_for(runtime, budget)
-    return persist(runtime, lambda: apply(runtime, group.known.run.id, (fact,), keeping=keeping), keeping)
+    return persist(runtime, insisting(lambda: apply(runtime, group.known.run.id, (fact,), keeping=keeping)), keeping)
 
 
 def _ring_on(runtime: Runtime, group: Group) -> None:

@@ -18,7 +18,7 @@ from wfcelery.engine.runtime import Runtime
 from wfcelery.engine.sweeping import Sweep
 from wfcelery.errors import NotFound
 from wfcelery.store import due, leases
-from wfcelery.store.meta import namespace
+from wfcelery.store.meta import namespace, owner_of_step
 
 log = logging.getLogger(__name__)
 
@@ -73,15 +73,23 @@ class Process:
 
     def execute(self, organization_id: str, run: UUID, step: UUID) -> None:
         """Work off a step, or groups of a fan-out's items, and what they lead to."""
-        executing.execute(self.runtime, organization_id, run, step)
+        if executing.execute(self.runtime, organization_id, run, step):
+            return
+        with self.runtime.database.single() as tx:
+            owner = owner_of_step(tx, step)
+        if owner not in (None, organization_id):
+            self._refuse(run)
 
     def dispatch(self, organization_id: str, run: UUID) -> None:
         """Begin a run, or drain its inbox."""
         try:
             executing.dispatch(self.runtime, organization_id, run)
         except ForeignRun:
-            self.refused += 1
-            log.error("a message for run %s names an organization that is not the run's; nothing was touched", run)
+            self._refuse(run)
+
+    def _refuse(self, run: UUID) -> None:
+        self.refused += 1
+        log.error("a message for run %s names an organization that is not the run's; nothing was touched", run)
 
     def sweep(self, queues: Collection[str] | None = None) -> float:
         """Sweep once, if it is this process's turn; seconds until its next look.

@@ -21,8 +21,9 @@ from wfcelery.engine.apply import apply, quarantine
 from wfcelery.engine.dispatching import Inbox
 from wfcelery.engine.runtime import Runtime
 from wfcelery.errors import Unavailable
-from wfcelery.store import due, idempotency, leases
-from wfcelery.store.database import CommitUnknown, Tx
+from wfcelery.store import due, leases
+from wfcelery.store.database import Tx
+from wfcelery.store.failures import CommitUnknown
 from wfcelery.store.loading import is_due
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ ENOUGH = 5  # failures of one row, after which its run is put aside
 LONGEST_REST = 300.0  # seconds for which such a row is let alone
 
 T = TypeVar("T", due.Attempt, due.Wait, due.Run)
-CLEAN_EVERY = 3_600.0  # seconds between two looks for rows that have expired
+CLEAN_EVERY = 3_600.0  # seconds between two looks for workers that are long gone
 Select = Callable[[Tx, int], Sequence[T]]
 
 
@@ -106,7 +107,6 @@ class Sweep:
         with self.runtime.database.transaction() as tx:
             this.next_due = due.next_due(tx, settings.poll)
             if began - self.cleaned >= CLEAN_EVERY:
-                idempotency.purge(tx, 0.0)
                 leases.forget(tx, settings.lease * 10)
                 self.cleaned = began
         this.seconds = monotonic() - began

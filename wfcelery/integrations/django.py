@@ -23,7 +23,8 @@ from wfcelery.service import context as service
 from wfcelery.service import definitions
 from wfcelery.service.context import Context, Joined
 from wfcelery.settings import Settings
-from wfcelery.store.database import CommitUnknown, Database, DjangoTx, Tx, named_error
+from wfcelery.store.database import Database, DjangoTx, Tx
+from wfcelery.store.failures import CommitUnknown, named_error
 from wfcelery.worker.attempts import CURRENT
 
 log = logging.getLogger(__name__)

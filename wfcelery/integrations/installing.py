@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Callable
+from time import monotonic, sleep
 from typing import Any
 
 from celery import Celery
@@ -13,9 +15,9 @@ from celery import Celery
 from wfcelery.authoring.registry import registry
 from wfcelery.engine.process import Process
 from wfcelery.engine.runtime import Runtime
-from wfcelery.errors import DefinitionProblems, Misconfigured
+from wfcelery.errors import DefinitionProblems, Misconfigured, Unavailable
 from wfcelery.service import context as service
-from wfcelery.service import definitions
+from wfcelery.service import definitions, expiring
 from wfcelery.service.context import Context
 from wfcelery.store import migrations
 from wfcelery.store.database import Database
@@ -23,12 +25,17 @@ from wfcelery.worker import processes
 from wfcelery.worker.installation import Installation
 from wfcelery.worker.transacting import StepTransactions
 
+log = logging.getLogger(__name__)
+
+PATIENCE = 5.0  # seconds that one message may spend on deleting what has expired
+WAIT_FOR_DATABASE = 60.0  # seconds that a worker which starts waits for it: as long as a server takes to come back
+
 
 def install(app: Celery, **settings: Any) -> Installation:
     """Hang wfcelery on a Celery app. Call it where the app is made, after its configuration.
 
-    Adds three tasks (`wfcelery.step`, `wfcelery.dispatch`, `wfcelery.sweep`), a bootstep, an entry of beat's
-    schedule and, on `redis://` without a `broker_transport` of yours, the transport that survives a restart of
+    Adds four tasks (`wfcelery.step`, `wfcelery.dispatch`, `wfcelery.sweep`, `wfcelery.expire`), a bootstep, two
+    entries of beat's schedule and, on `redis://` without a `broker_transport` of yours, the transport that survives a restart of
     Redis. Changes no setting that another task can feel. `settings` are those of `wfcelery.settings.Settings`;
     the database is `database_url`, else `WFCELERY_DATABASE_URL`, else Django's default one. Raises for settings
     that do not exist or cannot be.
@@ -36,7 +43,7 @@ def install(app: Celery, **settings: Any) -> Installation:
     known = getattr(app, "wfcelery", None)
     if isinstance(known, Installation):
         return known
-    installation = Installation(app, _process, _with_framework(settings), started=_started)
+    installation = Installation(app, _process, _with_framework(settings), started=_started, expire=_expire)
     app.wfcelery = installation
     installation.put()
     django = _django()
@@ -101,8 +108,26 @@ def _context(installation: Installation) -> Context:
     return context
 
 
+def _expire(installation: Installation) -> None:
+    """What beat asks for each minute. It takes a slot of the worker, so not for long: the next minute goes on."""
+    expiring.expire(_context(installation), within=PATIENCE)
+
+
 def _started(installation: Installation) -> None:
-    """Before a worker takes its first message: the tables are there, and nothing it knows is wrong."""
+    """Before a worker takes its first message: the database answers, soon or after a while, and nothing is wrong."""
+    until = monotonic() + WAIT_FOR_DATABASE
+    while True:
+        try:
+            return _look_around(installation)
+        except Unavailable as away:
+            if monotonic() > until:
+                raise
+            log.warning("%s; the worker waits for it", away)
+            sleep(1.0)
+
+
+def _look_around(installation: Installation) -> None:
+    """The tables are there, and nothing this worker knows is wrong."""
     database = _database(installation)
     migrations.check(database)
     StepTransactions(database, installation.settings).refuse_levels(registry)

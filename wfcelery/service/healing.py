@@ -18,6 +18,7 @@ from wfcelery.core.states import UNDER_WAY, RunStatus, StepStatus
 from wfcelery.service.context import Context
 from wfcelery.service.invariants import Evidence, Ledgers
 from wfcelery.service.invariants.case import Case, called
+from wfcelery.service.invariants.state import deadline_is_forgotten
 from wfcelery.store import healing, inbox
 from wfcelery.store.database import Tx
 from wfcelery.store.loading import lock_run
@@ -84,6 +85,8 @@ def _run(case: Case) -> Iterator[Cure]:
         yield Cure("the run is rung for at its time, to begin", "begin run", this)
     if not pending and found.ring_at is not None:
         yield Cure("the run is no longer rung for as if it had not begun", "silence run", this)
+    if deadline_is_forgotten(case):
+        yield Cure("the run's deadline is waited for", "keep deadline", this)
     if any((fact.ring_at - found.now).total_seconds() > 3600 for fact in found.inbox):
         yield Cure("the run's inbox is rung for now", "ring inbox", this)
 

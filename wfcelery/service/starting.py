@@ -28,7 +28,8 @@ from wfcelery.service.asked import check_names, check_options, check_text
 from wfcelery.service.context import Context, Joined, current
 from wfcelery.service.handles import Run
 from wfcelery.service.joining import joined_transaction
-from wfcelery.store.database import CommitUnknown, Tx
+from wfcelery.store.database import Tx
+from wfcelery.store.failures import CommitUnknown
 from wfcelery.store.loading import organization_of
 from wfcelery.store.starting import Found, NewRun, find_by_key, free_key, insert_run
 
@@ -191,6 +192,8 @@ def _insert(tx: Tx, start: Start) -> UUID:
         if insert_run(tx, start.run):
             return start.run.id
         found = find_by_key(tx, start.run.organization_id, start.run.workflow, start.run.key or "")
+    if found is None and insert_run(tx, start.run):  # the run that held the key has just expired
+        return start.run.id
     if found is None:
         raise KeyConflict(start.run.key or "", "nobody can see yet", "in a transaction that has not ended")
     return _same(start, found)

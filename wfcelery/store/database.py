@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +15,9 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
-from wfcelery.errors import InternalError, InvalidText, Misconfigured, RowChanged, Unavailable
+from wfcelery.errors import Misconfigured, RowChanged, Unavailable
 from wfcelery.store import forking
+from wfcelery.store.failures import DRIVER_ERRORS, translated
 from wfcelery.store.statements import Parameters, Result, Statement
 
 try:
@@ -29,28 +28,11 @@ except ImportError:  # SQLite alone needs no PostgreSQL driver
 
 log = logging.getLogger(__name__)
 
-_DRIVER_ERRORS: tuple[type[Exception], ...] = (sqlite3.Error,) if psycopg is None else (sqlite3.Error, psycopg.Error)
-
 BUSY = 30.0  # seconds that a SQLite writer waits for another
 LOCK_TIMEOUT = 2.0  # seconds that a PostgreSQL transaction waits for a row's lock
-
-
-class SerializationClash(InternalError):  # noqa: N818  they say what happened
-    """Two transactions clashed (40001, 40P01, SQLITE_BUSY): repeat the whole transaction."""
-
-    code = "serialization_clash"
-
-
-class LockTimeout(InternalError):  # noqa: N818
-    """A row's lock was not to be had in time."""
-
-    code = "lock_timeout"
-
-
-class CommitUnknown(InternalError):  # noqa: N818
-    """The connection was lost while the commit was under way; it may have landed, or land still."""
-
-    code = "commit_unknown"
+IDLE = 15.0  # seconds after which a transaction of a process that hangs is ended by the server, and lets go of its run
+# A server that is gone without a word is noticed, from either side, long before TCP gives up by itself.
+UNHEARD = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 
 
 class Tx(Protocol):
@@ -176,7 +158,7 @@ class Database:
             if self._lent is None or self._lent[0] != pid:
                 if self._lent is not None:
                     self._lent[1].dispose(close=False)
-                arguments = {"connect_timeout": 5, "application_name": "wfcelery step", "options": "-c timezone=UTC"}
+                arguments = {"connect_timeout": 5, "application_name": "wfcelery step", "options": "-c timezone=UTC", **UNHEARD}
                 self._lent = (pid, sa.create_engine(self._url, pool_pre_ping=True, max_overflow=50, connect_args=arguments))
             return self._lent[1]
 
@@ -200,6 +182,7 @@ class Database:
             sa.event.listen(engine, "connect", _on_sqlite_connect)
             forking.watch(engine)
         else:
+            limits = {"lock_timeout": int(LOCK_TIMEOUT * 1000), "idle_in_transaction_session_timeout": int(IDLE * 1000), "timezone": "UTC"}
             engine = sa.create_engine(
                 self._url,
                 pool_size=self._pool_size,
@@ -210,7 +193,8 @@ class Database:
                     "prepare_threshold": 1,
                     "connect_timeout": 5,
                     "application_name": "wfcelery",
-                    "options": f"-c lock_timeout={int(LOCK_TIMEOUT * 1000)} -c timezone=UTC",
+                    "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
+                    **UNHEARD,
                 },
             )
         return engine
@@ -224,13 +208,13 @@ class Database:
         """
         connection, cursor = self._begin(isolation)
         try:
-            with _translated(during_commit=False):
+            with translated(during_commit=False):
                 yield CursorTx(cursor, self.dialect)
         except BaseException:
             self._roll_back(connection)
             raise
         try:
-            with _translated(during_commit=True):
+            with translated(during_commit=True):
                 cursor.execute("COMMIT")
         except BaseException:
             connection.invalidate()
@@ -245,7 +229,7 @@ class Database:
         """
         connection = self._connect()
         try:
-            with _translated(during_commit=True):
+            with translated(during_commit=True):
                 yield CursorTx(cursor_of(connection.driver_connection, self.dialect), self.dialect)
         except BaseException as problem:
             if psycopg is not None and isinstance(problem, pg.DivisionByZero):
@@ -261,7 +245,7 @@ class Database:
 
         Committed at the end of the block, rolled back if it raises; errors as of `transaction`.
         """
-        with _translated(during_commit=False):
+        with translated(during_commit=False):
             connection = self._lending().connect()
         try:
             if self.dialect == "postgresql":
@@ -272,7 +256,7 @@ class Database:
                 connection.begin()
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection, SQLAlchemyTx(connection)
-            with _translated(during_commit=True):
+            with translated(during_commit=True):
                 connection.commit()
         except BaseException:
             connection.rollback()
@@ -290,7 +274,7 @@ class Database:
             self._lent = None
 
     def _connect(self) -> Any:
-        with _translated(during_commit=False):
+        with translated(during_commit=False):
             return self.engine.raw_connection()
 
     def _begin(self, isolation: str | None) -> tuple[Any, Any]:
@@ -300,7 +284,7 @@ class Database:
             connection = self._connect()
             cursor = cursor_of(connection.driver_connection, self.dialect)
             try:
-                with _translated(during_commit=False):
+                with translated(during_commit=False):
                     cursor.execute(begin)
             except Unavailable:
                 connection.invalidate()
@@ -316,7 +300,7 @@ class Database:
     def _roll_back(self, connection: Any) -> None:
         try:
             connection.driver_connection.rollback()
-        except _DRIVER_ERRORS as problem:  # the connection is gone, and the transaction with it
+        except DRIVER_ERRORS as problem:  # the connection is gone, and the transaction with it
             log.debug("rollback: %s", problem)
             connection.invalidate()
             return
@@ -355,46 +339,3 @@ def _on_sqlite_connect(connection: Any, _: Any) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={int(BUSY * 1000)}", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-@contextmanager
-def _translated(during_commit: bool) -> Iterator[None]:
-    """Drivers' errors in our words."""
-    try:
-        yield
-    except sa.exc.DBAPIError as problem:
-        raise _named(problem.orig or problem, during_commit) from problem
-    except sqlite3.Error as problem:
-        raise _named(problem, during_commit) from problem
-    except UnicodeEncodeError as problem:
-        raise InvalidText from problem
-    except Exception as problem:
-        if psycopg is None or not isinstance(problem, psycopg.Error):
-            raise
-        raise _named(problem, during_commit) from problem
-
-
-def named_error(problem: BaseException) -> BaseException:
-    """A driver's error in our words, any other as it is."""
-    return _named(problem, during_commit=False)
-
-
-def _named(problem: BaseException, during_commit: bool) -> BaseException:
-    text = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-    if re.search('no such table: wf_|relation "wf_.*does not exist|file is not a database', text):
-        return Misconfigured(f"this database does not have wfcelery's tables ({text}): look at its address, then run `wfcelery db upgrade`")
-    if isinstance(problem, sqlite3.OperationalError):
-        if "locked" in text or "busy" in text:
-            return SerializationClash(text)
-        return Unavailable("database", text) if "unable to open" in text or "disk" in text else problem
-    if psycopg is None or not isinstance(problem, psycopg.Error):
-        return problem
-    if isinstance(problem, pg.SerializationFailure | pg.DeadlockDetected):
-        return SerializationClash(text)
-    if isinstance(problem, pg.LockNotAvailable):
-        return LockTimeout(text)
-    if isinstance(problem, psycopg.OperationalError | psycopg.InterfaceError):
-        return CommitUnknown(text) if during_commit else Unavailable("database", text)
-    if isinstance(problem, psycopg.DataError) and "NUL" in text:
-        return InvalidText()
-    return problem

@@ -25,6 +25,7 @@ _BEGIN_RUN = Statement(
     .where(_RUN, run.c.status == "pending")
     .values(due_at=sa.func.coalesce(run.c.due_at, clock()), ring_at=sa.func.coalesce(run.c.due_at, clock()))
 )
+_KEEP_DEADLINE = Statement(sa.update(run).where(_RUN, run.c.due_at.is_(None), run.c.deadline > clock()).values(due_at=run.c.deadline))
 _SILENCE_RUN = Statement(sa.update(run).where(_RUN, run.c.status != "pending").values(ring_at=sa.null()))
 _RING = Statement(sa.update(step).where(_STEP, step.c.ring_at.is_(None)).values(ring_at=clock()))
 _UNRING = Statement(sa.update(step).where(_STEP, step.c.ring_at.is_not(None)).values(ring_at=sa.null()))
@@ -44,6 +45,7 @@ _RING_INBOX = Statement(
 STATEMENTS: Mapping[str, Statement] = {
     "begin run": _BEGIN_RUN,
     "silence run": _SILENCE_RUN,
+    "keep deadline": _KEEP_DEADLINE,
     "ring": _RING,
     "unring": _UNRING,
     "no deadline": _NO_DEADLINE,

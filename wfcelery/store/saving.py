@@ -27,12 +27,16 @@ RING_AFTER = 5.0  # seconds after which the sweep rings a step that its commit's
 
 
 def _due() -> Any:
-    """What the run waits for as a whole: its deadline from its begin on, a grace while it is cancelling."""
+    """What the run waits for as a whole: its deadline from its begin on, a grace while it is cancelling.
+
+    A run that is reopened after its deadline has none any more: it has fired, and who retries the run wants it to go on.
+    """
     status, grace = one("status", sa.Text), one("grace", sa.Float)
     return sa.case(
         (is_one_of(status, RUN_ENDED), sa.null()),
         (grace.is_not(None), later(grace)),
-        (sa.or_(run.c.version == 0, one("reopened", sa.Boolean)), run.c.deadline),
+        (run.c.version == 0, run.c.deadline),
+        (one("reopened", sa.Boolean), sa.case((run.c.deadline > clock(), run.c.deadline), else_=sa.null())),
         else_=run.c.due_at,
     )
 

@@ -110,6 +110,9 @@ run = sa.Table(
     sa.Index("wf_run_ring", "ring_at", postgresql_where=sa.text("ring_at is not null"), sqlite_where=sa.text("ring_at is not null")),
     sa.Index("wf_run_newest", "organization_id", "created_at"),
     sa.Index("wf_run_key", "organization_id", "key", postgresql_where=sa.text("key is not null"), sqlite_where=sa.text("key is not null")),
+    sa.Index(
+        "wf_run_parent", "parent_step", postgresql_where=sa.text("parent_step is not null"), sqlite_where=sa.text("parent_step is not null")
+    ),
     _one_of("status", RunStatus, "wf_run_status"),
     sa.CheckConstraint(f"(ended_at is not null) = (status in {_in(RUN_ENDED)})", name="wf_run_ended"),
     sa.CheckConstraint("(status = 'pending') = (version = 0)", name="wf_run_pending_is_version_0"),

@@ -257,7 +257,10 @@ def overdue(tx: Tx, bound: float) -> list[tuple[UUID, str]]:
 class Remains:
     """What stands in the tables beside the runs."""
 
+    now: datetime
     orphans: dict[str, int]  # rows without a run, by table
+    half_trees: int  # children whose parent is not there
+    shared: list[tuple[UUID, UUID]]  # runs that have a token in common, a pair for each token; at most 100
     schemas: list[str]  # versions that the migrations have recorded
     wanted: str  # the version of this release
     homes: int  # rows of wf_meta
@@ -270,6 +273,19 @@ _ORPHANS = [
     )
     for table in (step, history, inbox, wait, dead_letter)
 ]
+_HALF_TREES = Statement(
+    sa.select(sa.func.count())
+    .select_from(run)
+    .where(run.c.parent_step.is_not(None), ~sa.exists(sa.select(step.c.id).where(step.c.id == run.c.parent_step)))
+)
+_AS_TEXT = sa.cast(step.c.run, sa.Text)  # PostgreSQL orders ids, and has no least one of them
+_SHARED = Statement(
+    sa.select(sa.func.min(_AS_TEXT), sa.func.max(_AS_TEXT))
+    .where(step.c.token.is_not(None))
+    .group_by(step.c.token)
+    .having(sa.func.min(_AS_TEXT) != sa.func.max(_AS_TEXT))
+    .limit(100)
+)
 _versions = sa.table(VERSION_TABLE, sa.column("version_num", sa.Text))
 _SCHEMAS = Statement(sa.select(_versions.c.version_num).order_by(_versions.c.version_num))
 _HOMES = Statement(sa.select(sa.func.count()).select_from(meta))
@@ -278,5 +294,7 @@ _HOMES = Statement(sa.select(sa.func.count()).select_from(meta))
 def remains(tx: Tx) -> Remains:
     """What stands in the tables beside the runs."""
     orphans = {name: int(tx.execute(statement).rows[0][0]) for name, statement in _ORPHANS}
+    half_trees = int(tx.execute(_HALF_TREES).rows[0][0])
+    shared = [(UUID(row[0]), UUID(row[1])) for row in tx.execute(_SHARED).rows]
     schemas = [str(row[0]) for row in tx.execute(_SCHEMAS).rows]
-    return Remains(orphans, schemas, wanted(), int(tx.execute(_HOMES).rows[0][0]))
+    return Remains(tx.execute(_NOW).rows[0][0], orphans, half_trees, shared, schemas, wanted(), int(tx.execute(_HOMES).rows[0][0]))

@@ -1,7 +1,7 @@
 """Everything of ours that hangs on one Celery app, and how it gets there.
 
-Nothing of the app changes that another task could feel: three tasks, the tasks of the steps, a bootstep
-and an entry of beat's schedule are added, and on `redis://` our transport is chosen where the app chose none.
+Nothing of the app changes that another task could feel: four tasks, the tasks of the steps, a bootstep
+and two entries of beat's schedule are added, and on `redis://` our transport is chosen where the app chose none.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from wfcelery.worker.engine import Engine
 from wfcelery.worker.events import Events
 from wfcelery.worker.keeper import Keeper, Surroundings
 from wfcelery.worker.loops import LOOP
-from wfcelery.worker.publisher import DISPATCH, SWEEP, AppBell, BrokerPost, Note, Notes, SafePost, broker_of
+from wfcelery.worker.publisher import DISPATCH, EXPIRE, SWEEP, AppBell, BrokerPost, Note, Notes, SafePost, broker_of
 from wfcelery.worker.routing import AppRouter
 from wfcelery.worker.slots import DRAINING, UNKNOWN, SharedSlots
 from wfcelery.worker.tasks import Postman, Received, add_tasks
@@ -43,6 +43,7 @@ class Installation:
         given: dict[str, Any],
         registry: Registry = the_registry,
         started: Callable[[Installation], None] = lambda installation: None,  # noqa: ARG005
+        expire: Callable[[Installation], object] = lambda installation: None,  # noqa: ARG005
     ) -> None:
         Settings(**given)  # what is wrong with them is told where they are given
         self.app, self.registry, self.given = app, registry, given
@@ -59,7 +60,7 @@ class Installation:
         self.database_bell = DatabaseBell(app) if is_database() else None
         self.bell = AppBell(notes, broker, self.database_bell)
         self.received = Received()
-        self.postman = Postman(self.engine, self.draining, self.received, self.events)
+        self.postman = Postman(self.engine, self.draining, self.received, self.events, lambda: expire(self))
 
     @cached_property
     def settings(self) -> Settings:
@@ -102,7 +103,7 @@ class Installation:
 
     def default_queues(self) -> list[str]:
         """What a worker of this app serves that is told nothing, and where the engine's own messages go."""
-        return sorted({*self.app.amqp.queues, self.dispatch_queue(), self._queue_of(SWEEP)})
+        return sorted({*self.app.amqp.queues, self.dispatch_queue(), self._queue_of(SWEEP), self._queue_of(EXPIRE)})
 
     # ---- putting it there --------------------------------------------------------------------------------------------
 
@@ -121,7 +122,7 @@ class Installation:
 
     def _configure(self, sender: Celery, **_: Any) -> None:
         conf = sender.conf
-        conf.beat_schedule = {**(conf.beat_schedule or {}), beat.ENTRY: beat.entry(self.settings.poll)}
+        conf.beat_schedule = {**(conf.beat_schedule or {}), **beat.entries(self.settings.poll, self.settings.expire_every)}
         if self.database_bell is not None:
             conf.broker_read_url, conf.broker_transport = transports.MEMORY_URL, None
         elif self.settings.mend_redis and conf.broker_transport is None:

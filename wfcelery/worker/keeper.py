@@ -69,11 +69,15 @@ class Keeping:
             for child in self.watch.look(TICK):
                 self._died(child)
             self._flag_events()
-            if monotonic() - self.renewed >= (self.around.lease / 3 if self.id else min(1.0, self.around.lease / 3)):
+            if monotonic() - self.renewed >= self._pause():
                 self.keep()
         self.watch.close()
         if self.id is not None:
             self._attempt(partial(self.around.engine().retire, self.id))
+
+    def _pause(self) -> float:
+        """Seconds between two renewals; after one that failed much less, since the lease goes on running."""
+        return self.around.lease / 3 if self.id and self.well else min(1.0, self.around.lease / 6)
 
     def keep(self) -> None:
         """Renew once, and register before, where that has not worked yet."""

@@ -26,7 +26,7 @@ from wfcelery.worker.routing import AppRouter
 
 log = logging.getLogger(__name__)
 
-STEP, DISPATCH, SWEEP = "wfcelery.step", "wfcelery.dispatch", "wfcelery.sweep"
+STEP, DISPATCH, SWEEP, EXPIRE = "wfcelery.step", "wfcelery.dispatch", "wfcelery.sweep", "wfcelery.expire"
 VERSION = 1
 PATIENCE = 1.0  # seconds a publish, or a connection, may take
 FIRST_HUSH, LONGEST_HUSH = 1.0, 8.0  # seconds of silence after a failure, doubled each time

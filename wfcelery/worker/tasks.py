@@ -1,4 +1,4 @@
-"""The engine's own Celery tasks: `wfcelery.step`, `wfcelery.dispatch`, `wfcelery.sweep`.
+"""Our own Celery tasks: `wfcelery.step`, `wfcelery.dispatch` and `wfcelery.sweep` of the engine, `wfcelery.expire` beside it.
 
 They carry messages; what they carry are the app's tasks. So they have a tracer of their own that sends no
 signal, writes no line and stores no result, whatever the app's settings, and they are published by our own
@@ -21,10 +21,12 @@ from celery.worker.strategy import default as default_strategy
 
 from wfcelery.worker.engine import Engine
 from wfcelery.worker.events import Events
-from wfcelery.worker.publisher import DISPATCH, STEP, SWEEP, VERSION, Note
+from wfcelery.worker.publisher import DISPATCH, EXPIRE, STEP, SWEEP, VERSION, Note
 from wfcelery.worker.routing import working_off
 
 log = logging.getLogger(__name__)
+
+_AGAIN = {SWEEP: "the next sweep finds the same", EXPIRE: "beat asks again"}
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class Postman:
     draining: Callable[[], bool]
     received: Received
     events: Events
+    expire: Callable[[], object]  # delete what has expired: no work of the engine
 
     def deliver(self, task: str, kwargs: Mapping[str, Any]) -> None:
         """Work off one message; never raises."""
@@ -90,11 +93,13 @@ class Postman:
             log.error("a message for %s was dropped: %s", task, problem)
         except Exception:
             self.received.failed += 1
-            log.exception("a message for %s could not be worked off; the sweep will ring again", task)
+            log.exception("a message for %s could not be worked off; %s", task, _AGAIN.get(task, "the sweep will ring again"))
 
     def _hand_over(self, engine: Engine, task: str, letter: Letter) -> None:
         if task == SWEEP:
             engine.sweep()
+        elif task == EXPIRE:
+            self.expire()
         elif letter.run is None or (task == STEP and letter.step is None):
             raise MalformedMessage("no run or no step")
         elif letter.step is not None and task == STEP:
@@ -150,14 +155,14 @@ class EngineTask(Task):
         self.publish(Note(self.name, name, kwargs or {}, priority=options.get("priority"), expires=options.get("expires")))
 
 
-class SweepTask(EngineTask):
-    """Its message names the database it is sent for, which beat's static entry cannot."""
+class BeatTask(EngineTask):
+    """What beat sends. Its message names the database it is sent for, which beat's static entry cannot."""
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> None:
         try:
             ns = self.postman.engine().ns()
-        except Exception as problem:  # noqa: BLE001 - one publish: without the database there is nothing to sweep
-            log.warning("no sweep is asked for: %s", problem)
+        except Exception as problem:  # noqa: BLE001 - one publish: without the database there is nothing to do
+            log.warning("%s is not asked for: %s", self.name, problem)
             return
         body = {"v": VERSION, "ns": ns, "org": "", "run": None, "step": None}
         super().apply_async(args, {**body, **(kwargs or {})}, **options)
@@ -181,9 +186,9 @@ def quiet_strategy(task: Any, app: Celery, consumer: Any) -> Callable[..., Any]:
 
 
 def add_tasks(app: Celery, postman: Postman, publish: Callable[[Note], Any], queue_of: Callable[[str], str]) -> None:
-    """Register the three with this app, and with no other of the process."""
+    """Register ours with this app, and with no other of the process."""
     shared = {"postman": postman, "publish": staticmethod(publish), "queue_of": staticmethod(queue_of)}
-    for name, base in ((STEP, EngineTask), (DISPATCH, EngineTask), (SWEEP, SweepTask)):
+    for name, base in ((STEP, EngineTask), (DISPATCH, EngineTask), (SWEEP, BeatTask), (EXPIRE, BeatTask)):
 
         def run(**_: Any) -> None:
             raise NotImplementedError("the engine's messages are worked off by a worker")

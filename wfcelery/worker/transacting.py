@@ -18,7 +18,8 @@ from wfcelery.definition.values import dumps
 from wfcelery.engine.ports import Call, Fenced, Outcome, Policy, Raised, ReportedItself
 from wfcelery.errors import Misconfigured, RowChanged
 from wfcelery.settings import Settings
-from wfcelery.store.database import CommitUnknown, Database, SerializationClash, Tx, named_error
+from wfcelery.store.database import Database, Tx
+from wfcelery.store.failures import CommitUnknown, SerializationClash, named_error
 from wfcelery.store.transactional import recorded, report
 
 log = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ def settings(app: Celery) -> dict[str, Any]:
     return {name: app.conf.get(name) for name in app.conf}
 
 
-def test_only_the_transport_and_one_entry_of_beat_change(tmp_path: Path) -> None:
+def test_only_the_transport_and_two_entries_of_beat_change(tmp_path: Path) -> None:
     app = Celery("app", broker="redis://localhost:1/7", set_as_current=False)
     app.conf.update(task_default_rate_limit="1/s", task_ignore_result=False, beat_schedule={"mine": {"task": "mine", "schedule": 60.0}})
 
@@ -42,10 +42,11 @@ def test_only_the_transport_and_one_entry_of_beat_change(tmp_path: Path) -> None
     changed = {name for name in after if after[name] != before.get(name)}
     assert changed == {"broker_transport", "beat_schedule"}
     assert after["beat_schedule"] == before["beat_schedule"] | {
-        "wfcelery-sweep": {"task": "wfcelery.sweep", "schedule": 1.0, "options": {"expires": 1.0}}
+        "wfcelery-sweep": {"task": "wfcelery.sweep", "schedule": 1.0, "options": {"expires": 1.0}},
+        "wfcelery-expire": {"task": "wfcelery.expire", "schedule": 60.0, "options": {"expires": 60.0}},
     }
     assert (neighbour.rate_limit, neighbour.ignore_result) == ("1/s", False)
-    for name in ("wfcelery.step", "wfcelery.dispatch", "wfcelery.sweep"):
+    for name in ("wfcelery.step", "wfcelery.dispatch", "wfcelery.sweep", "wfcelery.expire"):
         task = app.tasks[name]
         assert (task.rate_limit, task.ignore_result, task.send_events, task.acks_late) == (0, True, False, False)
 

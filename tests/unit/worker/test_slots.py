@@ -42,6 +42,13 @@ def test_a_token_is_renewed_until_its_attempt_is_over(slots: SharedSlots) -> Non
     assert _in_a_child(slots, act) == {second}
 
 
+def test_a_new_child_is_not_taken_for_its_predecessor(slots: SharedSlots) -> None:
+    left, own = uuid4(), uuid4()
+
+    assert _in_a_child(slots, lambda: slots.take(left)) == {left}  # and it is killed while it executes
+    assert _in_a_child(slots, lambda: slots.take(own)) == {own}
+
+
 def test_a_token_that_a_repeated_transaction_takes_again_is_dropped_once(slots: SharedSlots) -> None:
     token, other = uuid4(), uuid4()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -47,9 +47,16 @@ class Chronicle:
 
     facts: list[Told] = field(default_factory=list)
     of: dict[Place, list[Told]] = field(default_factory=dict)
+    _closings: dict[Place, list[Closing]] = field(default_factory=dict)
 
-    def closings(self, place: Place) -> Iterator[Closing]:
+    def closings(self, place: Place) -> Sequence[Closing]:
         """How the attempts of a task or an item ended, oldest first."""
+        found = self._closings.get(place)
+        if found is None:
+            found = self._closings[place] = list(self._closed(place))
+        return found
+
+    def _closed(self, place: Place) -> Iterator[Closing]:
         for told in self.of.get(place, ()):
             fact = told.fact
             numbered = told.what in _ENDS and "attempt" in fact

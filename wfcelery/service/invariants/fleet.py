@@ -14,12 +14,18 @@ ALLOWED = frozenset({"v", "ns", "org", "run", "step"})
 MOST_BYTES = 1024
 
 
-@across_runs(2, "starts", "Every acknowledged start exists, every key has one run, and an unknown start has at most one.", "starts")
+@across_runs(
+    2,
+    "starts",
+    "Every acknowledged start exists or is older than the retention, every key has one run, and an unknown start has at most one.",
+    "starts",
+)
 def acknowledged_starts_exist(whole: Whole) -> Found:
     many = Counter((run.organization_id, run.workflow, run.key) for run in whole.runs.values() if run.key is not None)
     told = set()
     for start in whole.ledgers.starts or ():
-        if start.phase == "answered" and start.run is not None and start.run not in whole.runs:
+        gone = start.phase == "answered" and start.run is not None and start.run not in whole.runs
+        if gone and start.run is not None and not whole.may_have_expired(start.run):
             yield start.run, "its start was acknowledged, and there is no such run"
         if start.key is None or start.workflow is None:
             continue
@@ -45,14 +51,15 @@ def runs_have_a_cause(whole: Whole) -> Found:
 
 @across_runs(9, "token", "No two runs have one token.")
 def tokens_are_of_one_run(whole: Whole) -> Found:
-    for one, other in whole.shared:
+    for one, other in whole.remains.shared:
         yield other, f"a step has the token of a step of run {one}"
 
 
-@across_runs(29, "claimed", "Every entry of the effects ledger is of a run that exists.", "effects")
+@across_runs(29, "claimed", "Every entry of the effects ledger is of a run that exists, or is older than the retention.", "effects")
 def effects_are_of_runs(whole: Whole) -> Found:
-    for run in (whole.ledgers.effects or {}).keys() - whole.runs.keys():
-        yield run, "the ledger has effects of it, and there is no such run"
+    for run in sorted(whole.unseen):
+        if not whole.may_have_expired(run):
+            yield run, "the ledger has effects of it, and there is no such run"
 
 
 @across_runs(39, "messages", "A message holds ids alone, in at most 1 KiB, and nothing of a payload.", "tap")
@@ -75,9 +82,11 @@ def nothing_is_left_around(whole: Whole) -> Found:
         yield from ((None, f"{many} left: {what}") for what, many in whole.ledgers.left.items() if many)
 
 
-@across_runs(46, "orphans", "No row is left without its run.")
+@across_runs(46, "orphans", "No row is left without its run, and no child without its parent: what expires goes whole.")
 def rows_belong_to_runs(whole: Whole) -> Found:
     yield from ((None, f"{many} rows of {table} are of no run") for table, many in whole.remains.orphans.items() if many)
+    if whole.remains.half_trees:
+        yield None, f"{whole.remains.half_trees} runs are children, and their parents are gone"
 
 
 @across_runs(48, "schema", "The tables are of one release, this one's, recorded once.")

@@ -67,6 +67,7 @@ class Ledgers:
     canaries: tuple[str, ...] = ()  # texts that are payload, and must be nowhere else
     drained: bool = False  # everything has come to rest: what holds only then is judged too
     bound: float | None = None  # seconds by which anything due may be late while workers are up
+    retention: float | None = None  # seconds after its end for which a run is kept; None: for ever
     purged: bool = False  # dead letters were deleted by hand: a missing one says nothing
     healed_at: datetime | None = None  # when the last fault was over, and how long all runs may take from then on
     within: float | None = None

@@ -15,7 +15,8 @@ each line and shows which invariant finds it.
 What is needed beside the tables: `effects`, `starts` and `tap` are files (below); `drained` is `--drained`, for a fleet
 that has come to rest; `bound` is `--bound SPAN`, for a fleet whose workers are up; `healed` is known to the rigs alone.
 Where a run's history has a gap (31), what is read from histories is not judged for that run; where its definition is
-not the stored one (5), what is read from definitions is not.
+not the stored one (5), what is read from definitions is not. A run that a ledger names and that is not there is no
+problem once it is older than the setting `retention`: it may have expired.
 
 | number | name | what always holds | needs |
 |---|---|---|---|
@@ -79,7 +80,7 @@ read, and with one more version and a `run_healed` in the history of a run that 
 that a decision would have to make:
 
 - a ring that is missing, or that nothing needs (35, 50), and one put off without a reason (45);
-- the due time of a run that has not begun (34);
+- the due time of a run that has not begun (34), or of its deadline (35);
 - a deadline on a step that does not run (35);
 - the inbox row of a step that has reported (35);
 - the counters of open steps, open waits and items left, from a recount of the history, where something is left to count

@@ -97,6 +97,15 @@ def rows_have_the_shape_of_their_status(case: Case) -> Iterator[str]:
     pending = case.run.status is RunStatus.PENDING
     if (case.found.ring_at is not None) is not pending and not case.found.inbox:
         yield f"the run is {case.run.status}, and {'nobody will ring for it' if pending else 'it is rung for as if it had not begun'}"
+    if deadline_is_forgotten(case):
+        yield f"the run has a deadline at {case.run.deadline}, and nothing waits for it"
+
+
+def deadline_is_forgotten(case: Case) -> bool:
+    """Whether a run that is under way has a deadline to come, and no time at which that would be noticed."""
+    run, found = case.run, case.found
+    under_way = run.version > 0 and not case.ended and run.ending is None and not case.quarantined
+    return under_way and run.deadline is not None and run.deadline > found.now and found.due_at is None
 
 
 @invariant(36, "in time", "With workers up, nothing that is due waits for longer than the bound.", "bound")

@@ -11,8 +11,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from wfcelery.errors import Misconfigured, Unavailable
+from wfcelery.errors import Misconfigured, Unavailable, WfceleryError
 from wfcelery.store.database import Database
+from wfcelery.store.failures import named_error
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +83,19 @@ class _connected:  # noqa: N801  reads as a function
     def __enter__(self) -> sa.Connection:
         try:
             self._connection = self._engine.connect()
-        except sa.exc.OperationalError as problem:
-            raise Unavailable("database", str(problem.orig).splitlines()[0]) from problem
+        except sa.exc.DBAPIError as problem:
+            away = Unavailable("database", str(problem.orig).splitlines()[0]) if isinstance(problem, sa.exc.OperationalError) else problem
+            raise _in_our_words(problem) or away from problem
         return self._connection
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, problem: BaseException | None, __: object) -> None:
         self._connection.close()
         self._engine.dispose()
+        ours = _in_our_words(problem) if isinstance(problem, sa.exc.DBAPIError) else None
+        if ours is not None:
+            raise ours from problem
+
+
+def _in_our_words(problem: sa.exc.DBAPIError) -> WfceleryError | None:
+    named = named_error(problem.orig or problem)
+    return named if isinstance(named, WfceleryError) else None

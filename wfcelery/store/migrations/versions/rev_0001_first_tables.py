@@ -145,6 +145,14 @@ def _run_indexes() -> None:
     )
     op.create_index("wf_run_newest", "wf_run", ["organization_id", "created_at"], unique=False)
     op.create_index(
+        "wf_run_parent",
+        "wf_run",
+        ["parent_step"],
+        unique=False,
+        postgresql_where=sa.text("parent_step is not null"),
+        sqlite_where=sa.text("parent_step is not null"),
+    )
+    op.create_index(
         "wf_run_ring",
         "wf_run",
         ["ring_at"],

@@ -1,0 +1,70 @@
+"""Retention: what ended long ago and what has expired is deleted, in small commits, beside the engine and never by it.
+
+A run goes with all its rows, and with its whole tree of children or not at all. It stays while anything of the tree
+is under way, is younger than the retention, has something in its inbox or an open dead letter. Its key goes with it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from uuid import UUID
+
+from wfcelery.clock import monotonic
+from wfcelery.service.context import Context
+from wfcelery.store import expiring, idempotency
+from wfcelery.store.database import Tx
+
+log = logging.getLogger(__name__)
+
+TREES = 50  # roots that one commit takes
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """What is gone. `more`: the time was over before everything was."""
+
+    runs: int
+    keys: int
+    more: bool = False
+
+
+def expire(context: Context, kept_for: float | None = None, within: float | None = None) -> Expired:
+    """Delete what has expired: keys of `once`, and runs that ended more than `kept_for` seconds ago.
+
+    `kept_for` is the setting `retention` where it is not given; 0 keeps runs for ever. Ends after about `within` seconds.
+    """
+    kept_for = context.settings.retention if kept_for is None else kept_for
+    began, gone, after, more = monotonic(), 0, UUID(int=0), False
+    with context.transaction() as tx:
+        keys = idempotency.purge(tx, 0.0)
+    while kept_for > 0:
+        with context.transaction() as tx:
+            found = expiring.roots(tx, kept_for, after, TREES)
+            gone += _delete(tx, found, kept_for)
+        if len(found) < TREES:
+            break
+        after, more = found[-1], within is not None and monotonic() - began > within
+        if more:
+            break
+    if gone or keys:
+        log.info("expired: %d runs that ended more than %g s ago, %d keys", gone, kept_for, keys)
+    return Expired(gone, keys, more)
+
+
+def _delete(tx: Tx, roots: list[UUID], kept_for: float) -> int:
+    """The whole trees of these roots, but of those of which anything is to stay."""
+    if not roots:
+        return 0
+    root_of = {root: root for root in roots}
+    generation = roots
+    while generation:
+        born = [(parent, child) for parent, child in expiring.children(tx, generation) if child not in root_of]
+        root_of |= {child: root_of[parent] for parent, child in born}
+        generation = [child for _, child in born]
+    mine = expiring.lock(tx, list(root_of), kept_for)
+    stays = {root for run, root in root_of.items() if run not in mine}
+    gone = [run for run, root in root_of.items() if root not in stays]
+    if gone:
+        expiring.delete(tx, gone)
+    return len(gone)

@@ -1,0 +1,65 @@
+"""What is kept no longer: trees of ended runs, every row of them. No other place deletes a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from wfcelery.clock import first_of
+from wfcelery.core.states import RUN_ENDED
+from wfcelery.store.database import Tx
+from wfcelery.store.schema import dead_letter, history, inbox, run, step, wait
+from wfcelery.store.statements import Ids, Statement, among, fixed, is_one_of, later, one
+
+_RUNS = one("runs", Ids)
+_EXPIRED = sa.and_(is_one_of(run.c.status, sorted(RUN_ENDED)), run.c.ended_at <= fixed(later(-one("kept_for", sa.Float))))
+_OPEN_LETTER = sa.exists(sa.select(dead_letter.c.id).where(dead_letter.c.run == run.c.id, dead_letter.c.status == "open"))
+
+_THEN = Statement(sa.select(later(-one("kept_for", sa.Float))))
+_ROOTS = Statement(
+    sa.select(run.c.id)
+    .where(run.c.id > one("after", sa.Uuid), run.c.id < one("before", sa.Uuid), run.c.parent_step.is_(None), _EXPIRED, ~_OPEN_LETTER)
+    .order_by(run.c.id)
+    .limit(one("many", sa.Integer))
+)
+_CHILDREN = Statement(sa.select(step.c.run, run.c.id).join(step, step.c.id == run.c.parent_step).where(among(step.c.run, _RUNS)))
+_LOCK = Statement(sa.select(run.c.id).where(among(run.c.id, _RUNS), _EXPIRED).order_by(run.c.id).with_for_update(skip_locked=True))
+_WANTED = Statement(
+    sa.union(
+        sa.select(inbox.c.run).where(among(inbox.c.run, _RUNS)),
+        sa.select(dead_letter.c.run).where(among(dead_letter.c.run, _RUNS), dead_letter.c.status == "open"),
+    )
+)
+_DELETE = [Statement(sa.delete(table).where(among(table.c.run, _RUNS))) for table in (history, wait, dead_letter, step)]
+_DELETE_RUNS = Statement(sa.delete(run).where(among(run.c.id, _RUNS)))
+
+
+def roots(tx: Tx, kept_for: float, after: UUID, many: int) -> list[UUID]:
+    """The next runs without a parent, by their ids, that ended more than so many seconds ago and have no open dead letter."""
+    # An id tells when it was made, so that the look passes over the young ones. `ended_at` decides.
+    before = first_of(tx.execute(_THEN, {"kept_for": kept_for}).rows[0][0])
+    given = {"kept_for": kept_for, "after": after, "before": before, "many": many}
+    return [row[0] for row in tx.execute(_ROOTS, given).rows]
+
+
+def children(tx: Tx, runs: Sequence[UUID]) -> list[tuple[UUID, UUID]]:
+    """The children of these runs: (parent, child)."""
+    return [(row[0], row[1]) for row in tx.execute(_CHILDREN, {"runs": list(runs)}).rows]
+
+
+def lock(tx: Tx, runs: Sequence[UUID], kept_for: float) -> set[UUID]:
+    """Those of them that nobody works on and that nobody wants: locked, ended long enough ago, no open dead letter, nothing in the inbox.
+
+    The look beside the runs is a statement of its own behind the lock: what comes for a run from then on has to wait for it.
+    """
+    given = {"runs": list(runs), "kept_for": kept_for}
+    mine = {row[0] for row in tx.execute(_LOCK, given).rows}
+    return mine - {row[0] for row in tx.execute(_WANTED, {"runs": list(mine)}).rows}
+
+
+def delete(tx: Tx, runs: Sequence[UUID]) -> None:
+    """Every row of these runs, which are locked."""
+    for statement in (*_DELETE, _DELETE_RUNS):
+        tx.execute(statement, {"runs": list(runs)})
