@@ -45,7 +45,7 @@ class Authors:
     settings: Settings
     outcomes: dict[UUID, dict[tuple[str, int], list[str]]] = field(default_factory=dict)
     tasks: dict[UUID, dict[str, Task]] = field(default_factory=dict)
-    meanwhile: dict[tuple[UUID, str], Callable[[], None]] = field(default_factory=dict)  # what happens while this step is executed
+    meanwhile: dict[tuple[UUID, str], Callable[[], object]] = field(default_factory=dict)  # what happens while this step is executed
     ledger: list[Effect] = field(default_factory=list)
     under_way: dict[UUID, set[UUID]] = field(default_factory=dict)  # step -> tokens of attempts whose code runs now
 
@@ -67,7 +67,8 @@ class Authors:
         if happens is not None:
             happens()
         try:
-            world.pause(self._takes(word, call.attempt))  # a transactional step's before its transaction: those follow each other here
+            # A transactional step's time passes before its transaction: those follow each other here.
+            world.pause(self._takes(word, call.attempt), "in a step")
             return self._end(call, word, transactional)
         finally:
             others.discard(call.token)

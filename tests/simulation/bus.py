@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from greenlet import greenlet
-
-from tests.simulation.world import Killed, World
+from tests.simulation.actors import Actor, Killed
+from tests.simulation.world import World
 from wfcelery.core.decision import Ring, RingStep
 
 SWEEP = "sweep"
@@ -31,11 +30,11 @@ class Bus:
 
     world: World
     _waiting: list[tuple[float, Message]] = field(default_factory=list)
-    _idle: list[greenlet] = field(default_factory=list)  # children without work
+    _idle: list[Actor] = field(default_factory=list)  # children without work
 
     def ring(self, rings: Sequence[Ring]) -> None:
         """After a commit; its process may die before it comes to that."""
-        self.world.pause()
+        self.world.pause(at="between a commit and its rings")
         for ring in rings:
             self.put(Message(ring.organization_id, ring.run, ring.step if isinstance(ring, RingStep) else None))
 
@@ -55,6 +54,11 @@ class Bus:
                 delay += world.random.uniform(0.5, 20.0)
             self._waiting.append((world.now + delay, message))
             self._wake_somebody(delay)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no message is on its way."""
+        return not self._waiting
 
     def take(self) -> Message | None:
         """Any message that has arrived: the order is the broker's."""

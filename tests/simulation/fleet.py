@@ -12,17 +12,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
+from tests.simulation.actors import Actor, Killed, SimProcess
 from tests.simulation.authors import Authors, unknown
 from tests.simulation.bus import STRANGERS, Bus, Message
 from tests.simulation.database import SimDatabase
-from tests.simulation.world import Killed, SimProcess, Violation, World
+from tests.simulation.world import ENGINE_PAUSES, Violation, World
 from wfcelery.core.decision import Ring
+from wfcelery.engine.plans import Plans
 from wfcelery.engine.ports import Call, Outcome, Policy
 from wfcelery.engine.process import Process
 from wfcelery.engine.runtime import Runtime
 from wfcelery.errors import IllegalTransition, Unavailable
 from wfcelery.settings import Settings
-from wfcelery.store.database import CommitUnknown, LockTimeout, SerializationClash
+from wfcelery.store.failures import CommitUnknown, LockTimeout, SerializationClash
 
 PASSING = (Unavailable, CommitUnknown, SerializationClash, LockTimeout)  # what the world's faults may raise through a message
 HOST = "simulated"
@@ -40,7 +42,7 @@ class Child:
 
     def __post_init__(self) -> None:
         fleet = self.worker.fleet
-        runtime = Runtime(fleet.database, fleet.settings, self, self, self, self)
+        runtime = Runtime(fleet.database, fleet.settings, self, self, self, self, fleet.plans)
         self.engine = Process(runtime, self.identity_, fleet.alive)
 
     def live(self) -> None:
@@ -124,6 +126,7 @@ class Worker:
     children: list[Child] = field(default_factory=list)
     dead: dict[str, int] = field(default_factory=dict)
     main: Child = field(init=False)
+    keeper: Actor = field(init=False)
 
     def __post_init__(self) -> None:
         self.main = Child(self, self.process, self.fleet.new_identity(self.process))
@@ -132,19 +135,21 @@ class Worker:
         world = self.fleet.world
         for _ in range(world.story.children):
             self.add_child()
-        world.spawn(self.process, self.keep)
+        self.process.fate = partial(self.fleet.fate, self, self.process)
+        self.keeper = world.spawn(self.process, self.keep)
         world.spawn(self.process, self.sweep, 0.01)
 
     def add_child(self) -> None:
         process = SimProcess(f"{self.process.name}.{self.fleet.next_number()}", self.process.skew, parent=self.process)
         child = Child(self, process, self.fleet.new_identity(process))
+        process.fate = partial(self.fleet.fate, self, process)
         self.children.append(child)
         self.fleet.world.spawn(process, child.live, 0.005)
 
     def keep(self) -> None:
         """The keeper: renew each third of a lease, and at once when a child is gone."""
         world, lease = self.fleet.world, self.fleet.settings.lease
-        renewed = float("-inf")
+        next_ = 0.0
         while True:
             gone = [child for child in self.children if child.process.dead]
             for child in gone:
@@ -153,10 +158,11 @@ class Worker:
                 self.dead[child.identity_] = 2
                 if self.id is not None:
                     self._attempt(partial(self.main.engine.child_died, self.id, child.identity_))
-            if world.now - renewed >= (lease / 3 if self.id is not None else 1.0):
-                renewed = world.now
-                self._attempt(self._renew)
-            world.pause(0.3)
+            if world.now >= next_:
+                began = world.now
+                renewed = self._attempt(self._renew) and self.id is not None
+                next_ = began + (lease / 3 if renewed else min(1.0, lease / 6))
+            world.pause(max(next_ - world.now, 0.001))  # or until a child dies
 
     def _renew(self) -> None:
         engine = self.main.engine
@@ -182,9 +188,11 @@ class Worker:
                 pause = self.main.engine.sweep()
             self.fleet.world.pause(pause)
 
-    def _attempt(self, what: Callable[[], None]) -> None:
+    def _attempt(self, what: Callable[[], None]) -> bool:
         with suppress(*PASSING):
             what()
+            return True
+        return False
 
 
 @dataclass
@@ -198,11 +206,10 @@ class Fleet:
     authors: Authors
     workers: list[Worker] = field(default_factory=list)
     identities: dict[str, SimProcess] = field(default_factory=dict)
+    plans: Plans = field(default_factory=Plans)  # a plan is pure: to compile it once is enough for all processes
+    deployed: bool = False
     known: list[tuple[UUID, UUID]] = field(default_factory=list)  # (run, step), for those who forge messages
     _number: int = 0
-
-    def __post_init__(self) -> None:
-        self.world.on_pause = self.fate
 
     def next_number(self) -> int:
         self._number += 1
@@ -223,10 +230,18 @@ class Fleet:
     def add_worker(self) -> Worker:
         story = self.world.story
         process = SimProcess(f"w{self.next_number()}", self.world.random.uniform(-story.faults.skew, story.faults.skew))
-        worker = Worker(self, process, story.deploy if self.world.random.random() < 0.6 else None)
+        lacks = story.deploy if not self.deployed and self.world.random.random() < 0.6 else None
+        worker = Worker(self, process, lacks)
         self.workers.append(worker)
         worker.start()
         return worker
+
+    def deploy(self) -> None:
+        """Every worker is replaced by one that knows all steps, while runs are under way."""
+        self.deployed = True
+        self.world.sometimes["a deploy in mid-run"] += 1
+        for worker in [each for each in self.workers if each.lacks is not None]:
+            self.kill(worker)
 
     def add_beat(self, number: int) -> None:
         process = SimProcess(f"beat{number}")
@@ -238,21 +253,23 @@ class Fleet:
 
         self.world.spawn(process, beat, self.world.random.random())
 
-    def fate(self, process: SimProcess) -> None:
+    def fate(self, worker: Worker, process: SimProcess, at: str) -> None:
         """Whether the process whose turn it is dies now, or is stopped for longer than a lease."""
-        if not process.mortal or self.world.calm:
-            return
         world, faults = self.world, self.world.story.faults
-        worker = next((each for each in self.workers if each.process in (process, process.parent)), None)
-        if worker is None:
+        if world.calm:
             return
-        if process is not worker.process and world.strikes("child killed", faults.killed_children):
+        if process is not worker.process and world.strikes("child killed", faults.killed_children * (5 if at == ENGINE_PAUSES else 1)):
             process.dead = True
+            world.sometimes[f"killed {at}"] += 1
+            world.wake(worker.keeper, world.random.uniform(0.0, 0.3))
         elif world.strikes("worker killed", faults.killed_workers):
+            world.sometimes[f"killed {at}"] += 1
             self.kill(worker)
         elif world.strikes("stopped", faults.stalls):
             stopped = process if world.random.random() < 0.5 else worker.process
-            stopped.stopped_until = world.now + world.random.uniform(0.5, 2.5) * self.settings.lease
+            leases = world.random.uniform(0.5, 2.5)
+            world.sometimes["a process was stopped past its lease"] += leases > 1.0
+            stopped.stopped_until = world.now + leases * self.settings.lease
 
     def kill(self, worker: Worker) -> None:
         """The main process is gone; each child goes with it, or ends after what it executes. Another worker is started."""
@@ -262,12 +279,12 @@ class Fleet:
             if self.world.random.random() < 0.5:
                 child.process.dead = True
             child.process.orphaned = True
-        successor = SimProcess("host", mortal=False)
-        self.world.spawn(successor, self.add_worker, self.world.random.uniform(0.1, 3.0))
+            child.process.let_go()
+        self.world.spawn(SimProcess("host"), self.add_worker, self.world.random.uniform(0.1, 3.0))
 
     def trouble(self) -> None:
         """What befalls the servers, second by second."""
-        process = SimProcess("nemesis", mortal=False)
+        process = SimProcess("nemesis")
         faults = self.world.story.faults
 
         def go_on() -> None:
@@ -279,6 +296,8 @@ class Fleet:
                     self.bus.forge(self.known)
                 if self.world.strikes("database crash", faults.crashes):
                     self.database.crash()
+                if self.database.back_at < self.world.now and self.world.strikes("outage", faults.outages):
+                    self.database.back_at = self.world.now + self.world.random.uniform(0.3, 1.3) * self.settings.lease
 
         self.world.spawn(process, go_on)
 

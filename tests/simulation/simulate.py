@@ -7,16 +7,18 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from tests.simulation import times, verdicts
+from tests.simulation.actors import SimProcess
 from tests.simulation.authors import Authors
 from tests.simulation.bus import Bus, Message
 from tests.simulation.database import SimDatabase
 from tests.simulation.fleet import PASSING, Fleet
 from tests.simulation.stories import Graph, Story, story_of
-from tests.simulation.world import SimProcess, Violation, World
-from tests.unit.core.generators import definition_of, flat
+from tests.simulation.world import Violation, World
+from tests.unit.core.generators import flat
 from wfcelery.definition.document import Definition
 from wfcelery.definition.model import canonical_json, signature
 from wfcelery.settings import Settings
@@ -24,6 +26,9 @@ from wfcelery.store import definitions
 from wfcelery.store.inbox import put
 from wfcelery.store.starting import NewRun, insert_run
 
+TAIL = 40.0  # seconds in which late messages and late attempts must have come
+LOOK_AFTER = 8  # commits that changed runs, at least, between two looks of the checker at one of them
+OF_RUNS = {"wf_run", "wf_step", "wf_inbox", "wf_wait", "wf_dead_letter", "wf_history"}
 DRAINED_WITHIN = 400.0  # seconds of calm, in which every run must end: leases, pauses of retries and parked calls
 SETTINGS = Settings(lease=9.0, park_pause=2.0)
 
@@ -34,7 +39,7 @@ class Told:
 
     seed: int
     violation: str | None = None
-    turns: float = 0.0
+    turns: int = 0
     commits: int = 0
     unknown: int = 0
     runs: int = 0
@@ -54,22 +59,28 @@ class Simulation:
     cancelled: set[UUID] = field(default_factory=set)
     versions: dict[str, tuple[int, str]] = field(default_factory=dict)
     _open: bool = True
-    _since_check: int = 0
+    _changes: int = 0  # commits that changed a run
+    _next_look: int = 8
 
-    def after_commit(self) -> None:
-        verdicts.at_any_time(self.fleet, self.versions)
-        self._open = any(status not in verdicts.ENDED for _, status in self.versions.values()) or len(self.versions) < len(self.runs)
-        self._since_check += 1
-        if self._since_check >= 25 and self.runs:
-            self._since_check = 0
+    def after_commit(self, changed: set[str]) -> None:
+        """What must hold then, of the tables that this commit has changed."""
+        if "wf_run" in changed:
+            verdicts.at_any_time(self.fleet, self.versions)
+            self._look_for_open()
+        if changed.isdisjoint(OF_RUNS):
+            return
+        self._changes += 1
+        if self._changes >= self._next_look:
+            self._next_look = int(self._changes * 1.1) + LOOK_AFTER  # a run that never ends gets longer and longer
             run = self.world.random.choice(self.runs)
             if run.hex in self.versions:
                 verdicts.of_run(self.fleet, run)
-        if self.fleet.database.commits % 7 == 0:
-            self.fleet.known = [
-                (UUID(hex=run), UUID(hex=step))
-                for run, step in self.fleet.database.query("select run, id from wf_step order by id limit 5")
-            ]
+            if self.story.faults.forged_messages:
+                look = "select run, id from wf_step order by id limit 5"
+                self.fleet.known = [(UUID(hex=run), UUID(hex=step)) for run, step in self.fleet.database.query(look)]
+
+    def _look_for_open(self) -> None:
+        self._open = len(self.versions) < len(self.runs) or any(status not in verdicts.ENDED for _, status in self.versions.values())
 
     def go(self) -> None:
         """The whole story."""
@@ -79,9 +90,14 @@ class Simulation:
         for number in range(self.story.beats):
             self.fleet.add_beat(number)
         self.fleet.trouble()
+        if self.story.deploy is not None and self.story.deploys_after is not None:
+            self.world.spawn(SimProcess("deployer"), self._deploy, self.story.deploys_after)
+        self.world.sometimes[f"{self.story.beats} beats"] += 1
+        self.world.sometimes["clocks differed"] += bool(self.story.faults.skew)
         for number, graph in enumerate(self.story.graphs):
             self._client(number, graph)
-        self.world.run(lambda: False, self.story.trouble)
+        lingers = self.story.lingers
+        self.world.run(lambda: not lingers and self._at_rest(), self.story.trouble)
         self._calm_down()
         self._drain("the story")
         for round_ in range(self.story.retries):
@@ -94,16 +110,16 @@ class Simulation:
     # ---- clients -----------------------------------------------------------------------------------------------------
 
     def _client(self, number: int, graph: Graph) -> None:
-        definition = definition_of(graph)
+        definition = self.story.definitions[number]
         run = UUID(int=(self.story.seed << 16 | number) & (2**128 - 1), version=4)
         self.runs.append(run)
         self.fleet.authors.outcomes[run] = self.story.outcomes[number]
         self.fleet.authors.tasks[run] = {task["name"]: task for task in flat(graph["tasks"])}
-        client = SimProcess(f"client{number}", mortal=False)
+        client = SimProcess(f"client{number}")
         self.world.spawn(client, lambda: self._start(number, run, definition, graph), self.world.random.uniform(0.0, 2.0))
         when = self.story.cancels[number]
         if isinstance(when, str):
-            self.fleet.authors.meanwhile[run, when] = lambda: self.world.spawn(client, lambda: self._cancel(run))
+            self.fleet.authors.meanwhile[run, when] = partial(self.world.spawn, client, partial(self._cancel, run))
         elif when is not None:
             self.world.spawn(client, lambda: self._cancel(run), when)
 
@@ -145,6 +161,10 @@ class Simulation:
 
     # ---- the end -----------------------------------------------------------------------------------------------------
 
+    def _deploy(self) -> None:
+        if self._open and not self.world.calm:
+            self.fleet.deploy()
+
     def _calm_down(self) -> None:
         self.world.calm = True
         self.world.say("calm")
@@ -153,14 +173,19 @@ class Simulation:
                 process.stopped_until = 0.0
 
     def _drain(self, what: str) -> None:
-        self._open = True
+        self._look_for_open()
         if not self.world.run(lambda: not self._open, DRAINED_WITHIN):
             left = self.fleet.database.query("select id, status from wf_run where ended_at is null")
             steps = self.fleet.database.query(
                 "select name, item, status, due_at, ring_at, attempt from wf_step where ended_at is null order by name, item"
             )
             raise Violation(f"after {what}: not ended within {DRAINED_WITHIN:g} s: {left}; open steps: {steps}")
-        self.world.run(lambda: False, 5.0)  # late messages, and workers that still look around
+        self.world.run(lambda: False, 1.0)  # whoever still looks around
+        self.world.run(self._at_rest, TAIL)
+
+    def _at_rest(self) -> bool:
+        """Every run has ended, no message is on its way, and nobody executes anything any more."""
+        return not self._open and self.fleet.bus.empty and not any(self.fleet.authors.under_way.values())
 
     def _retry_all(self) -> list[str]:
         """Somebody retries all open dead letters; their ids."""
@@ -198,9 +223,8 @@ def simulate(seed: int, trace: Callable[[str], None] | None = None) -> Told:
     story = story_of(seed)
     world = World(story, trace)
     database = SimDatabase(world)
-    fleet = Fleet(
-        world, database, SETTINGS.model_copy(update={"run_ahead": story.run_ahead}), Bus(world), Authors(world, database, SETTINGS)
-    )
+    settings = SETTINGS.model_copy(update={"run_ahead": story.run_ahead, "poll": story.poll})
+    fleet = Fleet(world, database, settings, Bus(world), Authors(world, database, SETTINGS))
     simulation = Simulation(story, world, fleet)
     database.after_commit = simulation.after_commit
     told = Told(seed)
@@ -209,14 +233,17 @@ def simulate(seed: int, trace: Callable[[str], None] | None = None) -> Told:
         with world.in_charge(database.noting()):
             try:
                 simulation.go()
+            except Violation as violation:
+                told.violation = str(violation)
             except Exception as problem:  # whatever leaves the engine is a finding too
-                told.violation = str(problem) if isinstance(problem, Violation) else f"{type(problem).__name__}: {problem}"
-                if trace is not None and not isinstance(problem, Violation):
+                told.violation = f"{type(problem).__name__}: {problem}"
+                if trace is not None:
                     logging.getLogger(__name__).exception("the engine raised")
             finally:
                 world.end()
     finally:
         logging.disable(logging.NOTSET)
+    told.turns = world.turns
     told.commits, told.unknown, told.runs = database.commits, database.unknown, len(story.graphs)
     told.sometimes, told.faults, told.overlapping = world.sometimes, world.faults, len(world.faults)
     database.close()

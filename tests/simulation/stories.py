@@ -5,11 +5,12 @@ Graphs are the plain dicts of `tests.unit.core.generators`, so that their oracle
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
 from tests.unit.core.generators import KINDS, LATE_ENDS, PARAMETERS, WORDS, countable, definition_of, flat, names_of
+from wfcelery.definition.document import Definition
 from wfcelery.definition.problems import problems
 
 Task = dict[str, Any]
@@ -37,8 +38,10 @@ class Faults:
     unknown_lost: float = 0.0  # commits without an answer that did not land
     unknown_landed: float = 0.0
     unknown_late: float = 0.0  # that land later
+    crashes_at_claims: float = 0.0  # of the database, per claim
     crashes: float = 0.0  # of the database, per second: claims of the last moment are taken back
     skew: float = 0.0  # seconds that clocks of processes differ
+    outages: float = 0.0  # of the database, per second, for up to one and a half leases
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Story:
 
     seed: int
     graphs: tuple[Graph, ...]
+    definitions: tuple[Definition, ...]
     outcomes: tuple[dict[tuple[str, int], list[str]], ...]
     faults: Faults
     workers: int
@@ -60,16 +64,29 @@ class Story:
     retries: int = 0  # rounds in which somebody retries all open dead letters
     deploy: str | None = None  # an action that workers do not know while things go wrong
     transactional: frozenset[str] = field(default_factory=frozenset)  # actions
+    deploys_after: float | None = None  # seconds until workers that know it take over; None: with the calm
+    poll: float = 1.0  # seconds between two sweeps
+    lingers: bool = True  # whether things go on going wrong when every run has ended
 
 
 def story_of(seed: int) -> Story:
     """The story of a seed; the same for ever."""
     random = Random(seed)
-    graphs = tuple(_sound_graph(random, random.choice((3, 6, 6, 10))) for _ in range(random.choice((1, 1, 2, 3))))
+    story = _troubled(random, seed)
+    apart = Random(f"{seed} apart")
+    if apart.random() < 0.05:  # nothing else goes wrong
+        return replace(story, faults=Faults(outages=apart.uniform(0.2, 1.0)), deploy=None)
+    return story
+
+
+def _troubled(random: Random, seed: int) -> Story:
+    sound = [_sound_graph(random, random.choice((3, 6, 6, 10))) for _ in range(random.choice((1, 1, 2, 3)))]
+    graphs = tuple(graph for graph, _ in sound)
     names = sorted({f"do.{task['name']}" for graph in graphs for task in flat(graph["tasks"]) if task["type"] == "action"})
     return Story(
         seed,
         graphs,
+        tuple(definition for _, definition in sound),
         tuple(_outcomes(random, graph) for graph in graphs),
         _faults(random),
         workers=random.choice((1, 2, 2, 3)),
@@ -78,11 +95,14 @@ def story_of(seed: int) -> Story:
         run_ahead=random.choice((0.0, 1.0, 1.0, 5.0)),
         trouble=random.uniform(1.0, 25.0),
         cancels=tuple(_cancel(random, graph) for graph in graphs),
-        deadlines=tuple(random.uniform(1.0, 30.0) if random.random() < 0.08 else None for _ in graphs),
+        deadlines=tuple(random.uniform(1.0, 30.0) if random.random() < 0.12 else None for _ in graphs),
         delays=tuple(random.uniform(0.5, 5.0) if random.random() < 0.1 else None for _ in graphs),
         retries=random.choice((0, 0, 1, 2)),
         deploy=random.choice(names) if names and random.random() < 0.12 else None,
         transactional=frozenset(name for name in names if random.random() < 0.15),
+        deploys_after=random.uniform(0.5, 8.0) if random.random() < 0.6 else None,
+        poll=random.choice((1.0, 2.0, 3.0, 3.0)),
+        lingers=random.random() < 0.2,
     )
 
 
@@ -110,10 +130,11 @@ def _faults(random: Random) -> Faults:
         stalls=some(0.04),
         clashes=some(0.08),
         away=some(0.05, 0.25),
-        unknown_lost=some(0.1),
-        unknown_landed=some(0.1),
-        unknown_late=some(0.1, 0.3),
+        unknown_lost=some(0.15),
+        unknown_landed=some(0.15),
+        unknown_late=some(0.15),
         crashes=some(0.1, 0.15),
+        crashes_at_claims=some(0.3, 0.1),
         skew=some(3600.0, 0.3),
     )
 
@@ -133,12 +154,13 @@ def _outcomes(random: Random, graph: Graph) -> dict[tuple[str, int], list[str]]:
 # ---- graphs -----------------------------------------------------------------------------------------------------------
 
 
-def _sound_graph(random: Random, most: int) -> Graph:
+def _sound_graph(random: Random, most: int) -> tuple[Graph, Definition]:
     """One that may be published: a definition with problems never starts."""
     while True:
         graph = _graph(random, most)
-        if not any(problem.severity == "error" for problem in problems(definition_of(graph))):
-            return graph
+        definition = definition_of(graph)
+        if not any(problem.severity == "error" for problem in problems(definition)):
+            return graph, definition
 
 
 def _graph(random: Random, most: int) -> Graph:

@@ -12,47 +12,27 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-from greenlet import getcurrent, greenlet
-
 import wfcelery.clock
+from tests.simulation.actors import Actor, Killed, SimProcess, actor_of, current, hub
 from tests.simulation.stories import Story
 from wfcelery.engine import apply as applying
 from wfcelery.engine import executing, grouping
 from wfcelery.worker import transacting
 
 Replaced = tuple[Any, str, Any]  # a module, one of its names, what it means here
-ENDLESS = 30_000  # turns; a seed needs about a thousand, and seldom four
+ENDLESS = 10_000  # turns; a seed needs about five hundred, and seldom three thousand
+ENGINE_PAUSES = "in a pause of the engine"
 START = 1_800_000_000.0  # the database's time when a world begins
 
 
-class Killed(BaseException):
-    """This actor's process is no more; whatever it still does on its way out reaches nobody."""
-
-
-class Violation(AssertionError):
-    """The engine has broken a promise."""
-
-
-@dataclass(eq=False)
-class SimProcess:
-    """Something that can be killed or stopped as a whole: a worker's main process or one child of it, a beat, a client."""
-
-    name: str
-    skew: float = 0.0
-    mortal: bool = True  # whether faults may kill or stop it
-    dead: bool = False
-    stopped_until: float = 0.0
-    parent: SimProcess | None = None
-    orphaned: bool = False  # its parent was killed; it ends after what it executes
-
-    def wakes(self) -> float:
-        """When it may go on; a stopped parent stops its children with it."""
-        return max(self.stopped_until, self.parent.stopped_until if self.parent is not None else 0.0)
+class Violation(BaseException):
+    """The engine has broken a promise; no `except Exception` of the engine may keep that to itself."""
 
 
 @dataclass
@@ -66,84 +46,95 @@ class World:
     random: Random = field(init=False)
     sometimes: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
-    on_pause: Callable[[SimProcess], None] = lambda process: None
-    _queue: list[tuple[float, int, greenlet]] = field(default_factory=list)
-    _actors: list[greenlet] = field(default_factory=list)
-    _turns: int = 0
-    _hub: greenlet = field(init=False)
+    _queue: list[tuple[float, int, Actor]] = field(default_factory=list)
+    _actors: list[Actor] = field(default_factory=list)
+    turns: int = 0
+    _end: float = 0.0  # of the time that goes on now
+    _hub: Any = field(default_factory=hub)
 
     def __post_init__(self) -> None:
         self.random = Random(self.story.seed ^ 0x5EED)
-        self._hub = getcurrent()
 
     # ---- time and turns ----------------------------------------------------------------------------------------------
 
-    def spawn(self, process: SimProcess, what: Callable[[], object], after: float = 0.0) -> None:
+    def spawn(self, process: SimProcess, what: Callable[[], object], after: float = 0.0) -> Actor:
         """A new actor of a process."""
-
-        def live() -> None:
-            try:
-                if not process.dead:
-                    what()
-            except Killed:
-                pass
-
-        actor = greenlet(live, parent=self._hub)
-        actor.process = process  # type: ignore[attr-defined]
+        actor = actor_of(process, what, self._hub)
         self._actors.append(actor)
         self._later(after, actor)
+        return actor
 
     def current(self) -> SimProcess:
         """The process of the actor whose turn it is."""
-        found: SimProcess = getcurrent().process  # type: ignore[attr-defined]
-        return found
+        actor = current()
+        assert actor is not None
+        return actor.process
 
-    def pause(self, seconds: float | None = None) -> None:
-        """Let the others have their turns; raises Killed where this process has died by the time it would go on."""
-        actor = getcurrent()
-        process: SimProcess | None = getattr(actor, "process", None)
-        if process is None:  # the hub itself, at the beginning and at the end
+    def pause(self, seconds: float | None = None, at: str = "idle") -> None:
+        """Let the others have their turns; raises Killed where this process has died by the time it would go on.
+
+        `at` says where in its work the process is, if that is where its fate finds it.
+        """
+        actor = current()
+        if actor is None:  # the hub itself, at the beginning and at the end
             return
+        process = actor.process
         if process.dead:
             raise Killed
-        self._later(self.random.expovariate(200.0) if seconds is None else max(seconds, 0.0), actor)
-        self._hub.switch()
-        if process.dead:
-            raise Killed
-        self.on_pause(process)
+        if seconds is None:
+            seconds = self.random.expovariate(200.0)
+        then = self.now + seconds if seconds > 0.0 else self.now
+        queue = self._queue
+        if then <= self._end and self.turns < ENDLESS and (not queue or then < queue[0][0]) and process.wakes() <= then:
+            self.now = then  # nobody else has a turn before
+            self.turns += 1
+        else:
+            self._later(seconds, actor)
+            self._hub.switch()
+            if process.dead:
+                raise Killed
+        process.fate(at)
         if process.dead:
             raise Killed
 
-    def wait(self, waiting: list[greenlet]) -> None:
+    def wait(self, waiting: list[Actor]) -> None:
         """As `pause`, until somebody takes this actor from the list and wakes it."""
-        waiting.append(getcurrent())
+        actor = current()
+        assert actor is not None
+        waiting.append(actor)
         self._hub.switch()
-        if self.current().dead:
+        if actor.process.dead:
             raise Killed
 
-    def wake(self, actor: greenlet, seconds: float) -> None:
-        """An actor that waits goes on after so many seconds."""
+    def wake(self, actor: Actor, seconds: float) -> None:
+        """An actor that waits, or pauses, goes on after so many seconds."""
         self._later(seconds, actor)
 
-    def _later(self, seconds: float, actor: greenlet) -> None:
-        self._turns += 1
-        heapq.heappush(self._queue, (self.now + seconds, self._turns, actor))
+    def _later(self, seconds: float, actor: Actor) -> None:
+        self.turns += 1
+        actor.turn = self.turns
+        heapq.heappush(self._queue, (self.now + seconds if seconds > 0.0 else self.now, self.turns, actor))
 
     def run(self, until: Callable[[], bool], limit: float) -> bool:
         """Go on until this is so, or so many seconds have passed; whether it is so."""
-        end = self.now + limit
-        while self._queue:
-            at, turn, actor = heapq.heappop(self._queue)
-            process: SimProcess = actor.process  # type: ignore[attr-defined]
+        self._end = end = self.now + limit
+        queue = self._queue
+        while queue:
+            entry = heapq.heappop(queue)
+            at, turn, actor = entry
+            if actor.turn != turn:
+                continue
+            process = actor.process
             wakes = process.wakes()
             if wakes > at and not process.dead:
-                heapq.heappush(self._queue, (wakes, turn, actor))
+                heapq.heappush(queue, (wakes, turn, actor))
                 continue
             if at > end:
-                heapq.heappush(self._queue, (at, turn, actor))
+                heapq.heappush(queue, entry)
+                self.now = end
                 return until()
             self.now = max(self.now, at)
-            if self._turns > ENDLESS:
+            if self.turns >= ENDLESS:
                 raise Violation(f"after {ENDLESS} turns somebody still goes round in a circle")
             actor.switch()
             if until():
@@ -153,7 +144,7 @@ class World:
     def end(self) -> None:
         """Let every actor go."""
         for actor in self._actors:
-            actor.process.dead = True  # type: ignore[attr-defined]
+            actor.process.dead = True
             if actor:  # has begun and not ended
                 actor.throw(Killed)
 
@@ -174,9 +165,8 @@ class World:
     def say(self, what: str) -> None:
         """A line of the trace."""
         if self.trace is not None:
-            actor = getcurrent()
-            process = getattr(actor, "process", None)
-            self.trace(f"{self.now:11.6f} {process.name if process else '-':12} {what}")
+            actor = current()
+            self.trace(f"{self.now:11.6f} {actor.process.name if actor else '-':12} {what}")
 
     # ---- the real code, on this world's time -------------------------------------------------------------------------
 
@@ -185,13 +175,13 @@ class World:
         """The engine's clocks, sleeps and ids are this world's, and whatever else shall be."""
 
         def time_ns() -> int:
-            process = getattr(getcurrent(), "process", None)
-            return int((START + self.now + (process.skew if process else 0.0)) * 1e9)
+            actor = current()
+            return int((START + self.now + (actor.process.skew if actor else 0.0)) * 1e9)
 
         time = SimpleNamespace(monotonic=lambda: self.now, time_ns=time_ns)
         os = SimpleNamespace(urandom=self.random.randbytes)
         replaced: list[Replaced] = [(wfcelery.clock, "time", time), (wfcelery.clock, "os", os), *more]
-        replaced += [(module, "sleep", self.pause) for module in (applying, executing, transacting)]
+        replaced += [(module, "sleep", partial(self.pause, at=ENGINE_PAUSES)) for module in (applying, executing, transacting)]
         replaced += [(module, "uuid4", self.uuid) for module in (applying, executing, grouping)]
         before = [(module, name, getattr(module, name)) for module, name, _ in replaced]
         try:
