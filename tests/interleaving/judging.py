@@ -36,32 +36,33 @@ class Found:
         a, b = self.counts
         return (
             f"{one:18} {other:18} {a:3} {b:3} {self.orders:9} {self.driven:6} {self.waited:9} {self.repeated:7} {len(self.states):4}"
-            f"{'  WRONG' if self.wrong else ''}"
+            f"  {'WRONG' if self.wrong or self.orders != self.binomial else 'right'}"
         )
 
 
-HEAD = f"{'transaction':18} {'transaction':18} {'a':>3} {'b':>3} {'C(a+b,a)':>9} {'driven':>6} {'waited':>9} {'again':>7} ends"
+HEAD = f"{'transaction':18} {'transaction':18} {'a':>3} {'b':>3} {'C(a+b,a)':>9} {'driven':>6} {'waited':>9} {'again':>7} ends  result"
 
 
 class Judge:
     """Drives a pair through all of its orders, and says what is wrong."""
 
-    def __init__(self, scene: Scene, pair: Pair) -> None:
-        self.scene, self.pair, self.found = scene, pair, Found(pair)
+    def __init__(self, scene: Scene, pair: Pair, to_the_end: bool = True) -> None:
+        self.scene, self.pair, self.found, self.to_the_end = scene, pair, Found(pair), to_the_end
+        self.classes: list[tuple[Driven, State]] = []  # what was driven, and what it came to
 
     def __call__(self) -> Found:
         scene, found = self.scene, self.found
         scene.arrange(*(transaction.prepare for transaction in self.pair if transaction.prepare is not None))
-        alone = [self._one_after_the_other([side]) for side in (0, 1)]
-        found.counts = len(alone[0][1][0].statements), len(alone[1][1][0].statements)
-        right = {self._one_after_the_other(sides)[0] for sides in ([0, 1], [1, 0])}
-        right |= {alone[1 - side][0] for side in (0, 1) if self.pair[side].passes}
-        one, other = (scene.is_idle(actors[0].statements[0]) for _, actors in alone)
-        for driven in every_order(self.begin, found.counts, (one, other), scene.blocked):
+        ones = [self._one_after_the_other(sides) for sides in ([0, 1], [1, 0])]
+        first = [actors[0] for _, actors in ones]  # as it is alone
+        found.counts = len(first[0].statements), len(first[1].statements)
+        right = {state for state, _ in ones}
+        right |= {self._one_after_the_other([1 - side])[0] for side in (0, 1) if self.pair[side].passes}
+        for driven in every_order(self.begin, found.counts, scene.blocked):
             found.orders += driven.orders
             found.driven += 1
             found.waited += driven.orders * driven.waited
-            again = [actor.begun > alone[side][1][0].begun for side, actor in enumerate(driven.actors)]
+            again = [actor.begun > first[side].begun for side, actor in enumerate(driven.actors)]
             found.repeated += driven.orders * any(again)
             self._judge(driven, right)
         return found
@@ -69,7 +70,7 @@ class Judge:
     def begin(self) -> tuple[Actor, Actor]:
         """The rows put back, and the two transactions anew."""
         self.scene.put_back("now")
-        one, other = (Actor(transaction.make(self.scene, side)) for side, transaction in enumerate(self.pair))
+        one, other = (Actor(transaction.make(self.scene, side), self.scene.runs) for side, transaction in enumerate(self.pair))
         return one, other
 
     def _one_after_the_other(self, sides: Sequence[int]) -> tuple[State, list[Actor]]:
@@ -93,6 +94,7 @@ class Judge:
         for side, actor in enumerate(driven.actors):
             self._raised(actor, side, driven.told())
         state = self.scene.state()
+        self.classes.append((driven, state))
         if state not in right:
             self.found.wrong.append(f"{driven.told()}: as after neither order: {_difference(state, right)}")
         if state not in self.found.states:
@@ -104,6 +106,8 @@ class Judge:
     def _ends_wrongly(self) -> list[str]:
         """The run is brought to its end from here; what leads there depends on the rows alone, so once for each state of them."""
         problems = [f"at once: {problem}" for problem in self.scene.problems()]
+        if not self.to_the_end:
+            return problems
         status = self.scene.end()
         wanted = {transaction.ends for transaction in self.pair}
         if len(wanted) > 1:

@@ -13,18 +13,23 @@ import pytest
 import sqlalchemy as sa
 
 from tests.engine.machine import Machine
+from tests.interleaving.footprints import Place
 from tests.interleaving.stopping import Actor, stopping
 from tests.store.rows import change, look, run_of, working
+from wfcelery.authoring.yaml import load_yaml
 from wfcelery.core import fan_out
 from wfcelery.core.events import Expanded
 from wfcelery.core.rows import StepRow
+from wfcelery.definition.model import canonical_json, signature
 from wfcelery.engine import executing
 from wfcelery.engine.apply import Known, apply
 from wfcelery.engine.runtime import Runtime
-from wfcelery.store import due
+from wfcelery.service.verifying import problems_of
+from wfcelery.store import definitions, due
 from wfcelery.store.database import Database
 from wfcelery.store.loading import Claimed, claim, claim_group
 from wfcelery.store.schema import Instant, dead_letter, history, inbox, run, step, wait, worker
+from wfcelery.store.verifying import evidence
 
 TEXT = """
 name: order
@@ -46,15 +51,22 @@ tasks:
   - {name: pack, action: x, with_items: [0, 1, 2, 3, 4, 5, 6, 7], concurrency: 6, input: {x: "{{ item }}"}}
   - {name: crates, action: x, with_items: [0, 1, 2, 3, 4], input: {x: "{{ item }}"}}
 """
+SMALL = """
+name: small
+tasks:
+  - {name: only, action: x}
+"""
+NEW, FAILED = UUID(int=2**128 - 2), UUID(int=2**128 - 1)  # runs beside it: one that nobody has begun, one that has failed
 CHUNK = 2  # items born in one commit, so that `crates` has not all of its own yet
+ENDED = ("succeeded", "failed", "cancelled", "timed_out")
 CLAIMED = ("left", "right", "fast", "quick", "flaky", "fatal", "pay", "paid")
 ORDERED_BY = {
     run: "x.id",
-    step: "x.name, x.item",
-    history: "x.version",
-    inbox: "x.fact, x.data",
+    step: "x.run, x.name, x.item",
+    history: "x.run, x.version",
+    inbox: "x.run, x.fact, x.data",
     wait: "x.step",
-    dead_letter: "x.name, x.item, x.episode",
+    dead_letter: "x.run, x.name, x.item, x.episode",
     worker: "x.name, x.id",
 }
 TABLES = tuple(ORDERED_BY)  # those that others point at come first
@@ -86,6 +98,7 @@ class Scene:
         self.database = database
         self._own = database.engine.raw_connection()
         self.machine = Machine(database, TEXT)
+        self.small = self._store_another(SMALL)
         self.machine.runtime.settings = self.machine.runtime.settings.model_copy(update={"lease": 3600.0})
         self.machine.keeps = False
         self.run = self.machine.run
@@ -94,6 +107,7 @@ class Scene:
         self.tokens: dict[str, UUID] = {}
         self.groups: list[tuple[UUID, list[StepRow]]] = []
         self.rows: dict[str, StepRow] = {}
+        self.runs: dict[UUID, UUID] = {}  # of each row that is there before the two begin
         self._set()
         self._known = run_of(database, self.run)
         with database.transaction() as tx:
@@ -102,6 +116,13 @@ class Scene:
         self._names: dict[str, str] = {}
         self.keep("base")
         self._name_everything()
+
+    def _store_another(self, text: str) -> str:
+        definition = load_yaml(text)
+        with self.database.transaction() as tx:
+            signed = signature(definition)
+            definitions.store(tx, signed, definition.name, definition.version, canonical_json(definition), strict=False)
+        return signed
 
     def _set(self) -> None:
         """Everything under way: claimed, in groups, asleep and due, ready, held, not born yet."""
@@ -128,15 +149,15 @@ class Scene:
         assert look(self.database, "select status, count(*) from wf_step where name = 'crates' and item >= 0 group by status") == [
             ("ready", 2)
         ]
-        self._past("wf_step", "ring_at", "ring_at is not null")
+        self.past("wf_step", "ring_at", "ring_at is not null")
         for column in ("claimed_at", "first_at", "deadline_at"):  # `flaky` has had its ten seconds
-            self._past("wf_step", column, "deadline_at is not null")
-        self._past("wf_wait", "due_at")
+            self.past("wf_step", column, "deadline_at is not null")
+        self.past("wf_wait", "due_at")
         [(step_id, wait_id)] = look(self.database, "select step, id from wf_wait")
         self.wait = due.Wait(self.run, UUID(str(step_id)), UUID(str(wait_id)))
         self.machine.rings.clear()
 
-    def _past(self, table: str, column: str, where: str = "true") -> None:
+    def past(self, table: str, column: str, where: str = "true") -> None:
         change(self.database, f"update {table} set {column} = {self._clock('- 60')} where {where}")
 
     def _clock(self, more: str = "") -> str:
@@ -181,7 +202,10 @@ class Scene:
         self.put_back("base")
         for each in dict.fromkeys(prepare):
             each(self)
+        self.past("wf_inbox", "ring_at")  # due already: nothing may fall due between two executions
         self.keep("now")
+        rows = " union all ".join(f"select id, run from {table.name}" for table in (step, wait, inbox, dead_letter))
+        self.runs = {UUID(str(row)): UUID(str(run_id)) for row, run_id in look(self.database, rows)}
 
     # ---- what the rows say -------------------------------------------------------------------------------------------
 
@@ -213,9 +237,8 @@ class Scene:
         """Time passes, workers die, the sweep rings, a worker works it off: how the run has ended."""
         self.machine.keeps = True
         for _ in range(40):
-            status = self.machine.status()
-            if status in ("succeeded", "failed", "cancelled", "timed_out"):
-                return status
+            if all(status in ENDED for (status,) in look(self.database, "select status from wf_run where active_key is null")):
+                break
             self._let_time_pass()
             self.machine.sweep()
             self.machine.answer()
@@ -234,12 +257,17 @@ class Scene:
         self._script(script)
 
     def problems(self) -> list[str]:
-        """What the invariants say."""
-        return self.machine.problems()
+        """What the invariants say of each run."""
+        found: list[str] = []
+        for (run_id,) in look(self.database, "select id from wf_run"):
+            known = evidence(self.database, UUID(str(run_id)))
+            assert known is not None
+            found += problems_of(known)
+        return found
 
-    def is_idle(self, statement: str) -> int:
-        """1 for a statement that reads and locks nothing: PostgreSQL takes no snapshot at BEGIN. On SQLite it takes the lock."""
-        return int(self.database.dialect == "postgresql" and statement == "BEGIN")
+    def id_as_text(self, id_: UUID) -> str:
+        """As its database keeps it."""
+        return id_.hex if self.database.dialect == "sqlite" else str(id_)
 
     # ---- locks -------------------------------------------------------------------------------------------------------
 
@@ -250,6 +278,16 @@ class Scene:
         driver: Any = self._own.driver_connection
         [(found,)] = driver.execute("select %s = any(pg_blocking_pids(%s))", (other.pid, one.pid)).fetchall()
         return bool(found)
+
+    def lockers(self) -> dict[Place, str]:
+        """On PostgreSQL: for each row the transaction that locked or changed it last."""
+        driver: Any = self._own.driver_connection
+        found: dict[Place, str] = {}
+        for table in TABLES:
+            key = "id" if "id" in table.columns else "null"
+            for row, by in driver.execute(f"select {key}, xmax::text from {table.name}").fetchall():
+                found[table.name, None, row] = by
+        return found
 
     def close(self) -> None:
         self._own.close()

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from time import monotonic, sleep
 from typing import Any, Literal
+from uuid import UUID
 
 import psycopg
 import pytest
 
+from tests.interleaving.footprints import NOTHING, Footprint, Step, footprint
 from wfcelery.store import database as store
 
 LOOK_EVERY = 0.002  # seconds that a statement gets before the server is asked whether it waits
+LOOK_RARELY = 0.5  # and where its footprint says that it cannot
 MOST_SECONDS = 60.0  # for one statement that neither ends nor waits for the other
 
 Stand = Literal["stopped", "waits", "ended"]
@@ -29,14 +32,17 @@ _here = threading.local()
 class Actor:
     """One transaction under way: a thread that goes from statement to statement when it is told to."""
 
-    def __init__(self, what: Callable[[], object]) -> None:
-        self._what = what
+    def __init__(self, what: Callable[[], object], runs: Mapping[UUID, UUID]) -> None:
+        self._what, self._runs = what, runs
         self._go: SimpleQueue[None] = SimpleQueue()
         self._came: SimpleQueue[Stand] = SimpleQueue()
         self._thread = threading.Thread(target=self._live, daemon=True)
         self._free = False
         self.stand: Stand | None = None
         self.statements: list[str] = []  # what it has executed, or is about to
+        self.steps: list[Step] = []  # the same, as footprints
+        self.held = NOTHING  # the locks it has now
+        self._open: Footprint | None = None  # all of the transaction that is open
         self.waited = False
         self.begun = 0  # transactions, those that were repeated included
         self.pid: int | None = None  # of its connection to PostgreSQL
@@ -55,14 +61,24 @@ class Actor:
         self.stand = None
         self._go.put(None)
 
-    def settle(self, blocked: Callable[[], bool]) -> None:
-        """Until it stands still: before its next statement, at its end, or at a lock, of which `blocked` tells."""
+    @property
+    def done(self) -> int:
+        """How many statements it has executed; one more is under way, or comes next."""
+        return len(self.steps) - 1
+
+    def settle(self, blocked: Callable[[], bool], held: Footprint = NOTHING) -> None:
+        """Until it stands still: before its next statement, at its end, or at a lock, of which `blocked` tells.
+
+        Only a lock that its footprint needs and the other has (`held`) is expected; to wait for another is a mistake in the footprints.
+        """
         deadline = monotonic() + MOST_SECONDS
+        may_wait = self.steps[-1].own.waits_for(held)
         while self.stand is None:
             try:
-                self.stand = self._came.get(timeout=LOOK_EVERY)
+                self.stand = self._came.get(timeout=LOOK_EVERY if may_wait else LOOK_RARELY)
             except Empty:
                 if blocked():
+                    assert may_wait, f"it waits for a lock that is not in its footprint: {self.statements[-1]}"
                     self.stand = "waits"
                 elif monotonic() > deadline:
                     raise AssertionError(f"neither done nor blocked by the other: {self.statements[-1]}") from None
@@ -71,14 +87,14 @@ class Actor:
         elif self.stand == "ended":
             self._thread.join(MOST_SECONDS)
 
-    def look_again(self, blocked: Callable[[], bool]) -> None:
+    def look_again(self, blocked: Callable[[], bool], held: Footprint) -> None:
         """It waited, and the other has gone on: on SQLite it must try again itself, on PostgreSQL it may be on its way."""
         if self.pid is None:
             self._go.put(None)
         elif blocked():
             return
         self.stand = None
-        self.settle(blocked)
+        self.settle(blocked, held)
 
     def set_free(self) -> None:
         """Nobody drives it any more: whatever comes, it goes on to its end."""
@@ -93,15 +109,31 @@ class Actor:
             self.answer = self._what()
         except BaseException as problem:
             self.error = problem
+        self.held = NOTHING
         self._came.put("ended")
 
-    def stop(self, text: str) -> None:
+    def stop(self, text: str, parameters: Sequence[Any] = (), dialect: str = "") -> None:
         """Before a statement, until it is let go."""
+        self.held = self._open or NOTHING
         self.statements.append(text)
+        self.steps.append(self._as_step(text, parameters, dialect))
         if not self._free:
             self._came.put("stopped")
             self._go.get()
         self.begun += text.startswith("BEGIN")
+
+    def _as_step(self, text: str, parameters: Sequence[Any], dialect: str) -> Step:
+        own = footprint(text, parameters, dialect, self._open is None, self._runs)
+        if text.startswith("BEGIN"):
+            self._open = own
+            return Step(own)
+        if self._open is None:
+            return Step(own, released=own)
+        self._open |= own
+        if not text.startswith(("COMMIT", "ROLLBACK")):
+            return Step(own)
+        released, self._open = self._open, None
+        return Step(own, released)
 
     def stand_and_wait(self) -> None:
         """At a lock that is not to be had now, until the other has gone on."""
@@ -117,13 +149,14 @@ class StoppingCursor:
 
     def __init__(self, cursor: Any, actor: Actor) -> None:
         self._cursor, self._actor = cursor, actor
+        self._dialect = "sqlite" if isinstance(cursor, sqlite3.Cursor) else "postgresql"
         self._count: int | None = None  # rows of an `executemany`
         if isinstance(cursor, psycopg.Cursor):
             actor.pid = cursor.connection.info.backend_pid
 
     def execute(self, text: str, *parameters: Any) -> Any:
         self._count = None
-        self._actor.stop(text)
+        self._actor.stop(text, parameters[0] if parameters else (), self._dialect)
         while True:
             try:
                 return self._cursor.execute(text, *parameters)
@@ -157,8 +190,17 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         cursor = plain(driver, dialect)
         return cursor if actor is None else StoppingCursor(cursor, actor)
 
+    roll_back = store.Database._roll_back
+
+    def stop_and_roll_back(database: store.Database, connection: Any) -> None:
+        actor = getattr(_here, "actor", None)
+        if actor is not None:
+            actor.stop("ROLLBACK", dialect=database.dialect)
+        roll_back(database, connection)
+
     with monkeypatch.context() as patched:
         patched.setattr(store, "cursor_of", cursor_of)
+        patched.setattr(store.Database, "_roll_back", stop_and_roll_back)
         patched.setattr(store, "LOCK_TIMEOUT", MOST_SECONDS)
         patched.setattr(store, "BUSY", 0.0)
         yield
