@@ -46,6 +46,7 @@ def tell(phase: str, name: str, item: int = -1, result: Any = None) -> None:
         "item": item,
         "attempt": this.attempt,
         "token": str(this.token),
+        "org": this.organization_id,
     }
     line |= {"phase": phase, "pid": os.getpid(), "at": RIGHT()}
     if phase == "ended":

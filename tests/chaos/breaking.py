@@ -6,21 +6,20 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from threading import Lock
 
 import amqp
-import redis
 import sqlalchemy
 
 from tests.chaos.looking import AWAY, under_way, waiting
-from tests.chaos.nemesis import Missed, Nemesis
+from tests.chaos.nemesis import Nemesis, free
 from tests.chaos.stack import wait_until_it_answers
 from tests.servers import caretaker
 
-BASE = 0.02  # of all commits are cut at any time; in bursts, more
+BASE = 0.05  # of all commits are cut at any time; in bursts, more
 
 # ---- the database ---------------------------------------------------------------------------------------------------
 
@@ -38,7 +37,7 @@ def immediate_restart(nemesis: Nemesis, random: Random) -> int:
 def _restart(nemesis: Nemesis, random: Random, how: signal.Signals) -> int:
     postgres = nemesis.stack.postgres
     assert postgres is not None
-    with _free(nemesis.stack.database_lock):
+    with free(nemesis.stack.database_lock):
         found = nemesis.something_under_way()
         if how is signal.SIGQUIT:
             nemesis.crashed()
@@ -56,7 +55,7 @@ def backends(nemesis: Nemesis, random: Random) -> int:
         "order by (state = 'active') desc, random() limit 1"
     )
     hit = 0
-    with _free(nemesis.stack.database_lock):
+    with free(nemesis.stack.database_lock):
         for _ in range(random.randint(4, 12)):
             hit += len(nemesis.something_under_way()) > 0
             with suppress(*AWAY):
@@ -113,13 +112,13 @@ def flush(nemesis: Nemesis, random: Random) -> int:
     """FLUSHALL: every queue and message of the Redis-compatible server gone, RabbitMQ's queue purged."""
     stack = nemesis.stack
     assert stack.valkey is not None
-    with _free(stack.valkey_lock):
+    with free(stack.valkey_lock):
         ready = nemesis.something_under_way(lambda: waiting(stack))
         with stack.valkey.client() as client:
             lost = int(client.llen("celery"))
             client.flushall()
         if stack.rabbit is not None:
-            with suppress(OSError, amqp.exceptions.AMQPError), _rabbit(stack.rabbit.port) as channel:
+            with suppress(OSError, amqp.exceptions.AMQPError), stack.rabbit_link() as channel:
                 lost += int(channel.queue_purge("celery") or 0)
     nemesis.killed("ring", ready)
     return lost + len(ready)
@@ -196,7 +195,7 @@ def rabbit_freeze(nemesis: Nemesis, random: Random) -> int:
 
 
 def _broker(nemesis: Nemesis, lock: Lock, strike: Callable[[], None]) -> int:
-    with _free(lock):
+    with free(lock):
         found = nemesis.something_under_way()
         strike()
     return len(found)
@@ -206,22 +205,3 @@ def _send(pids: list[int], number: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
-
-
-@contextmanager
-def _rabbit(port: int) -> Iterator[amqp.Channel]:
-    with amqp.Connection(f"127.0.0.1:{port}", userid="guest", password="guest", connect_timeout=2) as connection:
-        yield connection.channel()
-
-
-@contextmanager
-def _free(lock: Lock) -> Iterator[None]:
-    """The target, if nobody else has it."""
-    if not lock.acquire(blocking=False):
-        raise Missed
-    try:
-        yield
-    except redis.exceptions.RedisError as away:
-        raise Missed from away
-    finally:
-        lock.release()

@@ -1,7 +1,8 @@
-"""The client of a chaos run, outside of all faults: starts runs under keys, asks again when it got no answer, cancels some.
+"""The client of a chaos run: starts runs under keys, asks again when it got no answer, cancels some.
 
 `python -m tests.chaos.client FOLDER SEED`: a process of its own. How many runs a second it starts stands in the file
-`tempo`, which the rig writes; `end` there lets it finish what it has begun. Everything it does is a line of its ledger.
+`tempo`, which the rig writes; `end` there lets it finish what it has begun. Everything it does is a line of its ledger,
+outside of all faults; when it was killed and starts again, it goes on where the ledger ends.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import chaos_app  # type: ignore[import-not-found]
 
+from tests.chaos.lines import lines
 from tests.chaos.plans import Plan, plan_of
 from wfcelery import get_run, start_workflow
 from wfcelery.errors import DefinitionProblems, InvalidInput, KeyConflict, NotAllowedNow, NotFound
@@ -41,6 +43,20 @@ class Client:
     cancels: list[tuple[float, str, Plan]] = field(default_factory=list)
     slot: float = field(default_factory=time.monotonic)  # when the next run may be started
     busy: int = THREADS
+    unanswered: list[Plan] = field(default_factory=list)  # asked for before it was killed
+
+    def remember(self) -> None:
+        """Read its own ledger: what has got no answer is asked again, what shall be cancelled is."""
+        last: dict[int, dict[str, Any]] = {}
+        for line in lines(self.folder / "client.jsonl"):
+            last[line["number"]] = {"sent": line["number"], **last.get(line["number"], {}), line["phase"]: line["run"]}
+        self.numbers = count(max(last, default=-1) + 1)
+        for number, told in sorted(last.items(), reverse=True):
+            plan = plan_of(self.seed, number)
+            if not told.keys() & {"answered", "refused"}:
+                self.unanswered.append(plan)
+            elif plan.cancel_after is not None and "answered" in told and not told.keys() & {"cancelled", "too_late"}:
+                heapq.heappush(self.cancels, (time.monotonic() + plan.cancel_after, told["answered"], plan))
 
     def starting(self) -> None:
         """One thread: a run after another, until the tempo says `end`."""
@@ -51,7 +67,8 @@ class Client:
             if wait:
                 time.sleep(wait)
                 continue
-            plan = plan_of(self.seed, next(self.numbers))
+            with self.lock:
+                plan = self.unanswered.pop() if self.unanswered else plan_of(self.seed, next(self.numbers))
             run = self._until_answered(plan)
             if run is not None and plan.cancel_after is not None:
                 with self.lock:
@@ -108,7 +125,8 @@ class Client:
             return run
 
     def _tell(self, phase: str, plan: Plan, run: str | None = None, **more: Any) -> None:
-        line = {"phase": phase, "key": plan.key, "workflow": plan.name, "run": run, "at": time.time(), **more}
+        line = {"phase": phase, "number": plan.number, "organization_id": plan.organization, "key": plan.key}
+        line |= {"workflow": plan.name, "run": run, "at": time.time(), **more}
         file = os.open(self.folder / "client.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             os.write(file, (json.dumps(line) + "\n").encode())
@@ -120,12 +138,13 @@ def _start(plan: Plan) -> str:
     if plan.definition is not None:
         definitions.store(current(), plan.definition)
     if plan.definition is not None or plan.kind == "evolving":
-        return str(start_workflow(plan.name, plan.input, key=plan.key).id)
-    return str(start_workflow(getattr(chaos_app, plan.kind).bind(**plan.input), key=plan.key).id)
+        return str(start_workflow(plan.name, plan.input, key=plan.key, organization_id=plan.organization).id)
+    return str(start_workflow(getattr(chaos_app, plan.kind).bind(**plan.input), key=plan.key, organization_id=plan.organization).id)
 
 
 def main(folder: str, seed: str) -> None:
     client = Client(Path(folder), int(seed))
+    client.remember()
     threads = [threading.Thread(target=client.starting) for _ in range(THREADS)]
     threads.append(threading.Thread(target=client.cancelling))
     print("the client is ready", flush=True)

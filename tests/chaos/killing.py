@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from random import Random
 
-from tests.chaos.looking import Attempt, of_member, under_way
-from tests.chaos.nemesis import Missed, Nemesis
+from tests.chaos.looking import AWAY, Attempt, of_member, under_way
+from tests.chaos.nemesis import PATIENCE, Missed, Nemesis, free
 from tests.chaos.stack import LEASE, Member
 from tests.servers import caretaker
+
+LONG = "stay"  # a step that takes seconds: most others have ended before anybody can kill them in the middle
+ORPHANED = 10.0  # seconds in which the children of a killed worker are gone, on a full machine
 
 
 def child(nemesis: Nemesis, random: Random) -> int:
@@ -20,7 +26,8 @@ def child(nemesis: Nemesis, random: Random) -> int:
         found = _by_children(nemesis, member)
         if not found:
             return 0
-        pid = random.choice(sorted({attempt.pid for attempt in found}))
+        long = {attempt.pid for attempt in found if attempt.step == LONG}
+        pid = random.choice(sorted(long or {attempt.pid for attempt in found}))
         _kill(pid)
         nemesis.killed("child" if member.role == "worker" else "worker", [attempt for attempt in found if attempt.pid == pid])
     return len(found)
@@ -34,6 +41,30 @@ def main(nemesis: Nemesis, random: Random) -> int:
 def group(nemesis: Nemesis, random: Random) -> int:
     """SIGKILL of a worker and all that it has started: the machine is gone."""
     return _gone(nemesis, random, everything=True)
+
+
+def client(nemesis: Nemesis, random: Random) -> int:
+    """SIGKILL of the client, in the middle of its calls. It starts again and asks again for what it knows no answer of."""
+    process = nemesis.stack.client
+    assert process is not None
+    with free(nemesis.stack.client_lock):
+        deadline = time.monotonic() + PATIENCE
+        while not (open_ := calls_without_answer(nemesis.stack.folder / "client.jsonl")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.kill_all()
+        nemesis.rest(random.uniform(0.0, 2.0))
+        process.start()
+        process.wait_ready(60)
+    return len(open_)
+
+
+def calls_without_answer(ledger: Path) -> set[int]:
+    """The calls that the client has lately made, and that have no answer yet."""
+    with ledger.open("rb") as file:
+        file.seek(max(0, ledger.stat().st_size - 20_000))
+        told = [json.loads(line) for line in file.read().split(b"\n")[1:-1]]
+    answered = {line["number"] for line in told if line["phase"] in ("answered", "refused")}
+    return {line["number"] for line in told if line["phase"] == "sent"} - answered
 
 
 def stall(nemesis: Nemesis, random: Random) -> int:
@@ -53,7 +84,8 @@ def rolling(nemesis: Nemesis, random: Random) -> int:
         try:
             if not member.process.alive:
                 continue
-            hit += len(of_member(nemesis.stack, member))
+            with suppress(*AWAY):
+                hit += len(of_member(nemesis.stack, member))
             try:
                 member.process.stop(25)
             except AssertionError as late:
@@ -110,8 +142,20 @@ def _gone(nemesis: Nemesis, random: Random, everything: bool) -> int:
         member.struck = True
         member.process.kill_all() if everything else member.process.kill()
         nemesis.killed("worker", found)
+        if not everything:
+            _orphans(nemesis, member)
         nemesis.rest(random.choice((0.0, 0.5, 1.5 * LEASE)))
     return len(found)
+
+
+def _orphans(nemesis: Nemesis, member: Member) -> None:
+    """The children of a worker that was killed go with it."""
+    deadline = time.monotonic() + ORPHANED
+    while left := caretaker.session_members(member.process.pid):
+        if time.monotonic() > deadline:
+            nemesis.wrong.append(f"{len(left)} processes of {member.process.name} outlived it by {ORPHANED:g} s")
+            return
+        time.sleep(0.05)
 
 
 @contextmanager
@@ -123,9 +167,12 @@ def _held(nemesis: Nemesis, random: Random, prefork: bool = False) -> Iterator[M
 
 def _free(nemesis: Nemesis, random: Random, prefork: bool) -> list[tuple[Member, bool]]:
     """The workers that run, in any order, and whether each executes something."""
-    busy = {attempt.pid for attempt in under_way(nemesis.stack)}
+    running = under_way(nemesis.stack)
+    busy, long = {attempt.pid for attempt in running}, {attempt.pid for attempt in running if attempt.step == LONG}
     found = [member for member in nemesis.stack.workers() if member.process.alive and (member.prefork or not prefork)]
     random.shuffle(found)
+    if random.random() < 0.5:
+        found.sort(key=lambda member: not member.pids() & long)
     return [(member, bool(member.pids() & busy)) for member in found]
 
 

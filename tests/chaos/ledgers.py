@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from tests.chaos.lines import lines
 from tests.chaos.nemesis import Kill
 from tests.chaos.stack import Stack
 from wfcelery.core.keys import idempotency_key
 
 Line = Mapping[str, Any]
-
-
-def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a ledger. Each was one write, so none is in parts."""
-    if path.exists():
-        with path.open() as file:
-            for line in file:
-                yield json.loads(line)
 
 
 def write_effects(stack: Stack, crashes: int) -> Path:
@@ -56,31 +49,51 @@ def write_starts(stack: Stack) -> Path:
 
 
 # Faults that take nothing away from those who shall do the work again.
-HARMLESS = ("deploy", "bad_messages", "forged_messages", "repeated_messages", "no_beat", "three_beats")
+HARMLESS = (
+    "deploy",
+    "bad_messages",
+    "client_kill",
+    "forged_messages",
+    "idle_session",
+    "newer_messages",
+    "no_beat",
+    "oversize_messages",
+    "reordered_messages",
+    "repeated_messages",
+    "three_beats",
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Recovery:
-    """How long it took until what was hit ran again: seconds, one for each attempt hit."""
+class Sample:
+    """How long it took until one attempt that was hit ran again."""
 
-    all: Sequence[float]
-    alone: Sequence[float]  # of those during which no other fault took workers, broker or database away
-
-    def figures(self) -> dict[str, float | int | None]:
-        return {
-            "alone": len(self.alone),
-            "alone_p50": quantile(self.alone, 0.5),
-            "alone_p99": quantile(self.alone, 0.99),
-            "all": len(self.all),
-            "all_p50": quantile(self.all, 0.5),
-            "all_p99": quantile(self.all, 0.99),
-        }
+    kind: str  # as of the kill
+    at: float
+    key: str
+    took: float
+    alone: bool  # no other fault took workers, broker or database away meanwhile
 
 
-def recovery(stack: Stack, kills: Sequence[Kill], strikes: Sequence[tuple[str, float, float]]) -> dict[str, Recovery]:
-    """By kind of kill. What had ended, or was cancelled, before it was lost does not run again and says nothing.
+def figures(samples: Sequence[Sample], kind: str) -> dict[str, float | int | None]:
+    """Of one kind: how many, and within how many seconds half and 99 % of them ran again."""
+    all_ = [sample.took for sample in samples if sample.kind == kind]
+    alone = [sample.took for sample in samples if sample.kind == kind and sample.alone]
+    return {
+        "alone": len(alone),
+        "alone_p50": quantile(alone, 0.5),
+        "alone_p99": quantile(alone, 0.99),
+        "all": len(all_),
+        "all_p50": quantile(all_, 0.5),
+        "all_p99": quantile(all_, 0.99),
+    }
 
-    Nor does what was lost too often, and ran again when an operator asked for it.
+
+def recovery(stack: Stack, kills: Sequence[Kill], strikes: Sequence[tuple[str, float, float]]) -> list[Sample]:
+    """A sample for each attempt hit; `recovery.jsonl` has them too.
+
+    What had ended, or was cancelled, before it was lost does not run again and says nothing. Nor does what was lost too
+    often, and ran again when an operator asked for it.
     """
     given_up = _given_up(stack)
     begun: dict[str, list[tuple[float, int]]] = {}
@@ -88,21 +101,18 @@ def recovery(stack: Stack, kills: Sequence[Kill], strikes: Sequence[tuple[str, f
         if line["phase"] == "begun" and line["key"] not in given_up:
             begun.setdefault(line["key"], []).append((line["at"], line["attempt"]))
     harmful = [(since, until) for name, since, until in strikes if name not in HARMLESS]
-    found: dict[str, Recovery] = {}
-    for kind in ("worker", "child", "ring"):
-        all_: list[float] = []
-        alone: list[float] = []
-        for kill in (kill for kill in kills if kill.kind == kind):
-            own = next(((since, until) for since, until in harmful if since <= kill.at <= until + 0.1), None)
-            others = [window for window in harmful if window != own]
-            for attempt in kill.attempts:
-                again = [at for at, number in begun.get(attempt.key, ()) if number > attempt.number and at > kill.at - 0.5]
-                if again:
-                    took = max(0.0, min(again) - kill.at)
-                    all_.append(took)
-                    if not any(since < kill.at + took and until > kill.at - 1.0 for since, until in others):
-                        alone.append(took)
-        found[kind] = Recovery(all_, alone)
+    found: list[Sample] = []
+    for kill in kills:
+        own = next(((since, until) for since, until in harmful if since <= kill.at <= until + 0.1), None)
+        others = [window for window in harmful if window != own]
+        for attempt in kill.attempts:
+            again = [at for at, number in begun.get(attempt.key, ()) if number > attempt.number and at > kill.at - 0.5]
+            if again:
+                took = round(max(0.0, min(again) - kill.at), 3)
+                alone = not any(since < kill.at + took and until > kill.at - 1.0 for since, until in others)
+                found.append(Sample(kill.kind, kill.at, attempt.key, took, alone))
+    with (stack.folder / "recovery.jsonl").open("w") as file:
+        file.writelines(json.dumps(asdict(sample)) + "\n" for sample in found)
     return found
 
 

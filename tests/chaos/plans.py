@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -12,17 +13,20 @@ from tests.simulation import stories
 from tests.unit.core.generators import definition_of, flat
 from wfcelery.definition.model import Definition
 
+# Every key is used once by each of them: a key is unique within one organization alone.
+ORGANIZATIONS = ("default", "acme", "umbra")
+
 # How often each kind comes up.
 SHARES = {
-    "chain": 18,
+    "chain": 16,
     "diamond": 12,
-    "fan": 3,
-    "narrow_fan": 2,
+    "fan": 7,
+    "narrow_fan": 4,
     "retried": 10,
-    "doomed": 5,
+    "doomed": 4,
     "handled": 5,
     "nap": 8,
-    "long": 12,
+    "long": 10,
     "endless": 5,
     "watched": 2,
     "paid": 8,
@@ -38,6 +42,8 @@ WORDS = ("fail", "fail", "refused", "fatal")
 class Plan:
     """One run as the client asks for it, and how it must end."""
 
+    number: int
+    organization: str
     key: str
     kind: str
     input: dict[str, Any]
@@ -76,17 +82,23 @@ class Plan:
         return f"its answer is {output!r}, and must be {self.answer!r}"
 
 
+def canary_of(seed: int, organization: str = "") -> str:
+    """A text that the payloads of a run hold, all of them or those of one organization, and nothing that is no payload."""
+    return f"canary-{seed}-{organization}"
+
+
 def plan_of(seed: int, number: int) -> Plan:
-    """The run of this number; the same for ever."""
+    """The run of this number; the same for ever. Three in a row are of one kind and have one key, each in its organization."""
+    group, organization = number // len(ORGANIZATIONS), ORGANIZATIONS[number % len(ORGANIZATIONS)]
+    kind = Random(f"{seed}/kind/{group}").choices(list(SHARES), list(SHARES.values()))[0]
     random = Random(f"{seed}/{number}")
-    kind = random.choices(list(SHARES), list(SHARES.values()))[0]
-    key = f"{seed}-{number}-{kind}"
+    start = partial(Plan, number, organization, f"{seed}-{group}-{kind}", kind)
     if kind == "graph":
-        return _graph(random, key, number)
-    made = MAKERS[kind](random, f"w{number}")
+        return start({}, "", **_graph(random, number))
+    made = MAKERS[kind](random, f"{canary_of(seed, organization)}-{number}")
     if kind in CAN_BE_CANCELLED and random.random() < 0.05:
         made["cancel_after"] = random.uniform(0.0, 3.0)
-    return Plan(key, kind, **made)
+    return start(**made)
 
 
 def _made(given: dict[str, Any], answer: Any = None, status: str = "succeeded", **more: Any) -> dict[str, Any]:
@@ -118,6 +130,11 @@ def _paid(random: Random) -> dict[str, Any]:
     return _made({"amount": amount}, amount)
 
 
+def _failing(random: Random, status: str) -> dict[str, Any]:
+    reason = f"number {random.randint(1, 10**9)} is lost"  # an author's own words are kept as they are: no canary in them
+    return _made({"reason": reason}, status=status, error=reason if status == "failed" else None)
+
+
 def _cancelled(given: dict[str, Any], after: float) -> dict[str, Any]:
     return _made(given, status="cancelled", cancel_after=after, must_be_cancelled=True)
 
@@ -128,8 +145,8 @@ MAKERS: dict[str, Callable[[Random, str], dict[str, Any]]] = {
     "fan": lambda random, word: _fan(random),
     "narrow_fan": lambda random, word: _narrow_fan(random),
     "retried": lambda random, word: _retried(random),
-    "doomed": lambda random, word: _made({"reason": f"{word} is lost"}, status="failed", error=f"{word} is lost"),
-    "handled": lambda random, word: _made({"reason": f"{word} is lost"}),
+    "doomed": lambda random, word: _failing(random, status="failed"),
+    "handled": lambda random, word: _failing(random, status="succeeded"),
     "nap": lambda random, word: _made({"word": word}, f"{word}-a-b"),
     "long": lambda random, word: _made({"word": word, "seconds": round(random.uniform(0.5, 4.0), 1)}, f"{word}-a-b"),
     "endless": lambda random, word: _cancelled({"word": word}, random.uniform(0.2, 4.0)),
@@ -143,7 +160,7 @@ MAKERS: dict[str, Callable[[Random, str], dict[str, Any]]] = {
 # ---- random graphs ------------------------------------------------------------------------------------------------------
 
 
-def _graph(random: Random, key: str, number: int) -> Plan:
+def _graph(random: Random, number: int) -> dict[str, Any]:
     """A random graph of the simulation's, with what becomes of each attempt written into its steps' inputs."""
     graph = _sound(random)
     document = definition_of(graph).model_dump(mode="json", by_alias=True, exclude_unset=True)
@@ -152,7 +169,7 @@ def _graph(random: Random, key: str, number: int) -> Plan:
     for task in [inner for outer in document["tasks"] for inner in (outer, *outer.get("tasks", ()))]:
         if task.get("type", "action") == "action":
             task["input"] = _input(random, tasks[task["name"]], task)
-    return Plan(key, "graph", {}, "", graph=graph, definition=Definition.model_validate(document))
+    return {"graph": graph, "definition": Definition.model_validate(document)}
 
 
 def _sound(random: Random) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 `python -m tests.chaos.proxy PORT TARGET FOLDER`: a process of its own. The file `cutting` holds the chance (0 to 1) that a
 commit is cut; which way is drawn: `before` the server has heard of it, `after` the server has answered, with the answer
 swallowed, or `during`: it is forwarded and the client is gone at once, so that nobody knows when it lands. Each cut is a
-line of `cuts.jsonl`; `commits` is the number of commits seen.
+line of `cuts.jsonl`; `commits` is the number of commits seen. A commit is the statement COMMIT, or a statement that writes
+while no transaction is open.
 
-A commit is the statement COMMIT, or a statement that writes while no transaction is open.
+The file `weather` says what the way is like; see `Weather`. `held` says how many messages and connections felt it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ STARTUP = 3 << 16
 WRITES = (b"INSERT", b"UPDATE", b"DELETE", b"WITH", b"COMMIT")
 WAYS = ("before", "after", "during")
 BIND, EXECUTE, PARSE, QUERY, SYNC = b"B", b"E", b"P", b"Q", b"S"
+TOO_MANY = b"C53300\0"  # the server has no connection left
 
 
 @dataclass
@@ -49,26 +51,64 @@ class Cutting:
         with (self.folder / "cuts.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
 
-    async def obey(self) -> None:
-        """Look five times a second what the rig wants, and say how many commits there were."""
-        while True:
-            self.chance = float((self.folder / "cutting").read_text() or 0)
-            made = self.folder / ".commits"
-            made.write_text(json.dumps({"commits": self.commits, **self.cuts}))
-            os.replace(made, self.folder / "commits")
-            await asyncio.sleep(0.2)
-
 
 @dataclass
+class Weather:
+    """What the way between the clients and the server is like.
+
+    `clear`; `slow`: each message takes `delay` seconds; `hole`: whatever is sent is held, and nobody is told; `cut`: whoever
+    was held has lost his connection; `half_open`: whoever has a transaction open has lost his connection, and the server is
+    not told for `delay` seconds.
+    """
+
+    way: str = "clear"
+    delay: float = 0.0
+    links: set[Link] = field(default_factory=set)
+    felt: Counter[str] = field(default_factory=Counter)
+    _passing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def through(self) -> None:
+        """Let one message through, when it is time."""
+        if self.way == "slow":
+            self.felt["slow"] += 1
+            await asyncio.sleep(self.delay)
+        elif self.way == "hole":
+            self.felt["hole"] += 1
+            await self._passing.wait()
+
+    def becomes(self, said: str) -> None:
+        """The rig has another wish."""
+        way, _, delay = said.partition(" ")
+        if (way, float(delay or 0)) == (self.way, self.delay):
+            return
+        before, self.way, self.delay = self.way, way, float(delay or 0)
+        if way == "hole":
+            self._passing.clear()
+        elif way == "half_open":
+            for link in [link for link in self.links if not link.idle]:
+                self.felt["half_open"] += 1
+                link.lingers = self.delay
+                link.client.transport.abort()
+        else:
+            if way == "cut" and before == "hole":
+                for link in list(self.links):
+                    link.client.transport.abort()
+                    link.server.transport.abort()
+            self._passing.set()
+
+
+@dataclass(eq=False)
 class Link:
     """One client's connection."""
 
     cutting: Cutting
+    weather: Weather
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     prepared: dict[bytes, bytes] = field(default_factory=dict)
     idle: bool = True  # no transaction is open, as the server said last
     swallowing: bool = False
+    lingers: float = 0.0  # seconds for which the server is not told that the client is gone
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     pending: bytes | None = None  # a commit that was announced and will be carried out by the next Sync
 
@@ -76,6 +116,7 @@ class Link:
         """What the client says."""
         head = await reader.readexactly(4)
         rest = await reader.readexactly(struct.unpack("!I", head)[0] - 4)
+        await self.weather.through()
         self.server.write(head + rest)
         if struct.unpack("!I", rest[:4])[0] != STARTUP:  # a cancel request, or a wish for encryption
             await _pass_on(reader, self.server)
@@ -84,6 +125,8 @@ class Link:
         async for kind, body in _messages(reader):
             self._learn(kind, body)
             held += kind + struct.pack("!I", len(body) + 4) + body
+            if kind in (SYNC, QUERY, b"X", b"H"):
+                await self.weather.through()
             if kind in (SYNC, QUERY) and self.pending is not None:
                 commit, self.pending = self.pending, None
                 way = self.cutting.draw()
@@ -102,6 +145,10 @@ class Link:
             if kind == b"Z":
                 self.idle = body == b"I"
                 self.answered.set()
+            elif kind == b"E" and TOO_MANY in body:
+                self.weather.felt["too_many"] += 1
+            if self.weather.way == "hole":
+                await self.weather.through()
             if not self.swallowing:
                 self.client.write(kind + struct.pack("!I", len(body) + 4) + body)
                 if kind == b"Z":
@@ -149,27 +196,59 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         await writer.drain()
 
 
-async def serve(port: int, target: int, folder: Path) -> None:
-    """Until the process is ended."""
-    cutting = Cutting(folder, Random(port))
+@dataclass
+class Proxy:
+    """All connections, and what the rig wants to happen to them."""
 
-    async def connected(client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    target: int
+    folder: Path
+    cutting: Cutting
+    weather: Weather = field(default_factory=Weather)
+
+    async def connected(self, client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        """One connection, until one side ends it."""
+        await self.weather.through()
         try:
-            server_reader, server = await asyncio.open_connection("127.0.0.1", target)
+            server_reader, server = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
             client.transport.abort()
             return
-        link = Link(cutting, client, server)
+        link = Link(self.cutting, self.weather, client, server)
+        self.weather.links.add(link)
         tasks = [asyncio.create_task(link.up(client_reader)), asyncio.create_task(link.down(server_reader))]
         _, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in left:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self.weather.links.discard(link)
+        await asyncio.sleep(link.lingers)
         for end in (client, server):
             end.close()
 
-    listener = await asyncio.start_server(connected, "127.0.0.1", port, limit=1 << 22)
-    obeying = asyncio.create_task(cutting.obey())
+    async def obey(self) -> None:
+        """Look five times a second what the rig wants, and say what there was."""
+        while True:
+            self.cutting.chance = float(self._read("cutting") or 0)
+            self.weather.becomes(self._read("weather") or "clear")
+            self._write("commits", {"commits": self.cutting.commits, **self.cutting.cuts})
+            self._write("held", self.weather.felt)
+            await asyncio.sleep(0.2)
+
+    def _read(self, name: str) -> str:
+        place = self.folder / name
+        return place.read_text().strip() if place.exists() else ""
+
+    def _write(self, name: str, told: dict[str, int]) -> None:
+        made = self.folder / f".{name}"
+        made.write_text(json.dumps(told))
+        os.replace(made, self.folder / name)
+
+
+async def serve(port: int, target: int, folder: Path) -> None:
+    """Until the process is ended."""
+    proxy = Proxy(target, folder, Cutting(folder, Random(port)))
+    listener = await asyncio.start_server(proxy.connected, "127.0.0.1", port, limit=1 << 22)
+    obeying = asyncio.create_task(proxy.obey())
     print("the proxy is ready", flush=True)
     async with listener:
         await obeying

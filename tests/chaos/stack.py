@@ -9,12 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import amqp
 import sqlalchemy
 from sqlalchemy import text
 
@@ -26,9 +28,11 @@ from tests.servers.rabbitmq import RabbitMQ, find_server
 from tests.servers.valkey import Valkey
 
 LEASE = 3.0
+FAST = 3600.0  # seconds that a wrong clock is ahead
 SETTINGS = {"WFCELERY_LEASE": str(LEASE), "WFCELERY_POLL": "0.5", "WFCELERY_RING_AGAIN": "2", "WFCELERY_IDLE_POLL": "1"}
 BOOKINGS = "create table bookings (key text, run text, name text, item integer, attempt integer, token text)"
-TABLES = "wfcelery/store/migrations"
+TABLES = "wfcelery/store/migrations/versions"
+BACK = 10  # commits among which the previous release is looked for
 QUIET = ("--without-mingle", "--without-gossip")
 
 
@@ -40,7 +44,7 @@ class Member:
     role: str  # worker | beat | dev
     prefork: bool = False  # whether it has children that execute
     old: bool = False  # of the previous commit
-    skewed: bool = False  # its clock is an hour fast
+    skewed: bool = False  # its clock is fast
     struck: bool = False  # ended by the nemesis: any other end is its own
     wanted: bool = True  # whether it shall run: a beat may be off for a while
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -48,6 +52,19 @@ class Member:
     def pids(self) -> set[int]:
         """Its processes: itself and everything it has started."""
         return {self.process.pid, *caretaker.session_members(self.process.pid)} if self.process.alive else set()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A member that nobody had killed, and that had ended all the same."""
+
+    name: str
+    code: int
+    said: str  # since it was started
+
+    @staticmethod
+    def of(process: Process) -> Ended:
+        return Ended(process.name, process.wait_ended(1), process.said())
 
 
 @dataclass
@@ -69,6 +86,8 @@ class Stack:
     database_lock: threading.Lock = field(default_factory=threading.Lock)
     valkey_lock: threading.Lock = field(default_factory=threading.Lock)
     rabbit_lock: threading.Lock = field(default_factory=threading.Lock)
+    client_lock: threading.Lock = field(default_factory=threading.Lock)
+    weather_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def production(self) -> bool:
@@ -79,7 +98,7 @@ class Stack:
     def start(self, seed: int) -> None:
         """Servers, tables, workers, beat and client; ready when it returns."""
         shutil.copy(Path(__file__).with_name("app.py"), self.folder / "chaos_app.py")
-        for name, said in (("tempo", "0"), ("cutting", "0")):
+        for name, said in (("tempo", "0"), ("cutting", "0"), ("weather", "clear")):
             self.tell(name, said)
         url, broker = self._servers() if self.production else self._file()
         self.engine = sqlalchemy.create_engine(self.direct_url, poolclass=sqlalchemy.NullPool, connect_args=self._patience())
@@ -97,7 +116,7 @@ class Stack:
             process.wait_ready(90)
 
     def _servers(self) -> tuple[str, str]:
-        self.postgres = Postgres(max_connections="300").start()
+        self.postgres = Postgres(max_connections="120").start()
         self.database = self.postgres.create_database()
         self.direct_url = self.postgres.url(self.database)
         self.valkey = Valkey().start()
@@ -123,7 +142,7 @@ class Stack:
         rabbit = {"WFCELERY_TEST_BROKER_URL": self.rabbit.url()} if self.rabbit is not None else {}
         self._worker("one", {}, 2)
         self._worker("two", {**rabbit, **self._old()}, 2, old=self.old is not None)
-        self._worker("threads", {"WFCELERY_CHAOS_CLOCK": "3600"}, 4, pool="threads")
+        self._worker("threads", {"WFCELERY_CHAOS_CLOCK": str(FAST)}, 4, pool="threads")
         command = ["worker", "-A", "chaos_app", "--bell", "database", "-P", "prefork", "-c", "1", "-n", "bell@%h", "-l", "info"]
         bell = self.fleet.wfcelery("bell", *command, ready=" ready.", environment=self._old())
         self.members.append(Member(bell, "worker", prefork=True, old=self.old is not None))
@@ -160,23 +179,37 @@ class Stack:
             result = connection.execute(text(statement), parameters)
             return [tuple(row) for row in result] if result.returns_rows else []
 
+    @contextmanager
+    def rabbit_link(self) -> Iterator[amqp.Channel]:
+        """A channel of the RabbitMQ node."""
+        assert self.rabbit is not None
+        with amqp.Connection(f"127.0.0.1:{self.rabbit.port}", userid="guest", password="guest", connect_timeout=2) as connection:
+            yield connection.channel()
+
     def workers(self) -> Sequence[Member]:
         return [member for member in self.members if member.role != "beat"]
 
     def commits(self) -> dict[str, int]:
         """Commits that the proxy has seen, and cuts by their way."""
-        place = self.folder / "commits"
+        return self._told("commits")
+
+    def felt(self) -> Counter[str]:
+        """How many messages and connections have felt each weather, as the proxy says."""
+        return Counter(self._told("held"))
+
+    def _told(self, name: str) -> dict[str, int]:
+        place = self.folder / name
         found: dict[str, int] = json.loads(place.read_text()) if place.exists() else {}
         return found
 
-    def revive(self) -> list[str]:
-        """Start again whatever shall run and does not; the names of what had ended by itself. What somebody holds is left alone."""
-        by_themselves = []
+    def revive(self) -> list[Ended]:
+        """Start again whatever shall run and does not; what had ended by itself. What somebody holds is left alone."""
+        by_themselves: list[Ended] = []
         for member in self.members:
             if member.wanted and member.lock.acquire(blocking=False):
                 try:
                     if not member.process.alive:
-                        by_themselves += [] if member.struck else [member.process.name]
+                        by_themselves += [] if member.struck else [Ended.of(member.process)]
                         member.struck = False
                         member.process.start()
                 finally:
@@ -196,21 +229,30 @@ class Stack:
 
 
 def previous_commit(folder: Path) -> Path | None:
-    """A tree of the commit before the last change of the product, so that half of the workers can be of it; None where there is none.
+    """A tree of the last commit before this one's product, so that half of the workers can be of it; None where there is none.
 
-    None too where the tables differ: workers of both commits refuse tables that are not theirs.
+    None too where its tables differ: workers of both commits refuse tables that are not theirs. A commit that cannot be
+    imported is no release, and is passed over.
     """
-    last = _git("rev-list", "-1", "HEAD", "--", "wfcelery")
-    before = f"{last}~1"
-    if not last or _git("rev-parse", f"{before}:{TABLES}") != _git("rev-parse", f"{last}:{TABLES}"):
-        return None
-    packed = subprocess.run(["git", "-C", str(ROOT), "archive", "--format=tar", before, "wfcelery"], capture_output=True, check=False)
-    if packed.returncode:
-        return None
     place = folder / "previous"
-    place.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["tar", "-x", "-C", str(place)], input=packed.stdout, check=True)
-    return place
+    for before in _git("rev-list", f"-{BACK}", "HEAD", "--", "wfcelery").splitlines()[1:]:
+        if _git("rev-parse", f"{before}:{TABLES}") != _git("rev-parse", f"HEAD:{TABLES}"):
+            return None
+        packed = subprocess.run(["git", "-C", str(ROOT), "archive", "--format=tar", before, "wfcelery"], capture_output=True, check=False)
+        if packed.returncode:
+            return None
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        subprocess.run(["tar", "-x", "-C", str(place)], input=packed.stdout, check=True)
+        if _can_begin(place):
+            return place
+    return None
+
+
+def _can_begin(tree: Path) -> bool:
+    command = [sys.executable, "-c", "import wfcelery.cli.worker, wfcelery.cli.celery_command"]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tree)}
+    return subprocess.run(command, cwd=tree, env=environment, capture_output=True, check=False).returncode == 0
 
 
 def commit() -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -14,9 +14,9 @@ from uuid import UUID
 
 import sqlalchemy
 
-from tests.chaos.ledgers import lines
+from tests.chaos.lines import lines
 from tests.chaos.looking import AWAY, living
-from tests.chaos.plans import Plan, plan_of
+from tests.chaos.plans import Plan, canary_of, plan_of
 from tests.chaos.stack import Stack
 from tests.simulation import verdicts as simulated
 from tests.simulation.fleet import Fleet as SimulatedFleet
@@ -95,39 +95,43 @@ def _named(stack: Stack, statement: str, **parameters: Any) -> list[dict[str, An
 # ---- what must hold ---------------------------------------------------------------------------------------------------
 
 
-def broken_invariants(stack: Stack, crashes: int, healed_at: float) -> list[str]:
+def broken_invariants(stack: Stack, seed: int, crashes: int, healed_at: float, left: Mapping[str, int]) -> list[str]:
     """What the checker says, with the ledgers of this run."""
     effects, kinds, _ = invariants.read_effects(stack.folder / "effects.jsonl")
+    tap = stack.folder / "tap.jsonl"
     ledgers = invariants.Ledgers(
         effects=effects,
         kinds=kinds,
         crashes=crashes,
         starts=invariants.read_starts(stack.folder / "starts.jsonl"),
+        tap=invariants.read_tap(tap) if tap.exists() else None,
+        canaries=(canary_of(seed),),
         drained=True,
         healed_at=datetime.fromtimestamp(healed_at, UTC),
         within=LONGEST,
+        left=left,
     )
     with past_the_proxy(stack) as context:
         return [f"run {run}: {problem}" for run, found in invariants.problems_of_all(context.database, ledgers) for problem in found]
 
 
 def wrong_answers(stack: Stack, seed: int) -> list[str]:
-    """Every run that the client asked for ended as its plan said."""
-    plans = {line["key"]: plan_of(seed, int(line["key"].split("-")[1])) for line in lines(stack.folder / "client.jsonl")}
-    refused = {line["key"]: line["error"] for line in lines(stack.folder / "client.jsonl") if line["phase"] == "refused"}
-    wrong = [f"{key}: the client was refused: {error}" for key, error in refused.items()]
+    """Every run that the client asked for ended as its plan said, in its organization, and there is no other."""
+    asked = {line["number"] for line in lines(stack.folder / "client.jsonl")}
+    refused = {line["number"]: line["error"] for line in lines(stack.folder / "client.jsonl") if line["phase"] == "refused"}
+    wrong = [f"number {number}: the client was refused: {error}" for number, error in refused.items()]
     lost = {str(row[0]) for row in stack.query("select distinct run from wf_step where lost >= 3")}
-    rows = {row[1]: row for row in stack.query("select id, key, status, output, error from wf_run")}
-    for key, plan in plans.items():
-        row = rows.get(key)
+    rows = {(row[1], row[2]): row for row in stack.query("select id, organization_id, key, status, output, error from wf_run")}
+    for plan in (plan_of(seed, number) for number in sorted(asked - refused.keys())):
+        row = rows.pop((plan.organization, plan.key), None)
         if row is None:
-            wrong += [] if key in refused else [f"{key}: there is no such run"]
+            wrong.append(f"{plan.key} of {plan.organization}: there is no such run")
             continue
-        status, output, error = row[2], _loads(row[3]), _loads(row[4])
+        status, output, error = row[3], _loads(row[4]), _loads(row[5])
         problem = plan.wrong(status, output, error, str(row[0]) in lost) or _by_the_oracle(stack, plan, UUID(str(row[0])))
         if problem is not None:
-            wrong.append(f"{key} (run {row[0]}): {problem}")
-    return wrong
+            wrong.append(f"{plan.key} of {plan.organization} (run {row[0]}): {problem}")
+    return wrong + [f"{key} of {organization}: nobody asked for this run" for organization, key in rows]
 
 
 def _loads(text: str | None) -> Any:

@@ -27,7 +27,7 @@ tasks:
   - {name: skipped, action: s, when: "{{ vars.total > 500 }}"}
   - {name: b, action: b, retry: {count: 2, delay: 0, jitter: false}, on_success: [c]}
   - {name: c, action: c, retry: {count: 2, delay: 0.02, jitter: false}, on_success: [left, right]}
-  - {name: left, action: l, timeout: 0.05, retry: {count: 2, delay: 0, jitter: false}, on_success: [joined]}
+  - {name: left, action: l, timeout: 8, retry: {count: 2, delay: 0, jitter: false}, on_success: [joined]}
   - {name: right, type: sleep, duration: 0s, on_success: [joined]}
   - {name: joined, action: j, on_success: [pack]}
   - {name: pack, action: p, with_items: [1, 2, 3, 4], concurrency: 2, input: {x: "{{ item }}"}, on_success: [last]}

@@ -235,6 +235,7 @@ CORRUPTORS = [
     Corruptor(34, "a delayed run has lost its time", sql("update wf_run set due_at = null where id = {later}")),
     Corruptor(35, "a report has no row in the inbox", sql("delete from wf_inbox where run = {reported}")),
     Corruptor(35, "nobody will ring for a ready step", sql("update wf_step set ring_at = null where run = {open} and name = 'again'")),
+    Corruptor(35, "nothing waits for a run's deadline", sql("update wf_run set deadline = {ahead} where id = {open}")),
     Corruptor(36, "a run could have begun long ago", sql("update wf_run set due_at = {ago} where id = {later}", {"bound": 600.0})),
     Corruptor(38, "a commit of another organization", sql(
         "update wf_history set organization_id = 'other' where run = {order} and version = 2"
@@ -260,6 +261,7 @@ CORRUPTORS = [
         "update wf_inbox set ring_at = {ahead} where run = {reported}"
     )),
     Corruptor(46, "a wait of no step", sql("update wf_wait set step = {random} where run = {order}")),
+    Corruptor(46, "a child's parent is gone", sql("update wf_run set parent_step = {random} where id = {order}")),
     Corruptor(47, "a run ended long after the last fault", told(drained=True, healed_at=LONG_AGO, within=60.0), ENDED),
     Corruptor(48, "two versions of the tables", sql("insert into wf_alembic_version (version_num) values ('x')")),
     Corruptor(49, "an item is held for no reason", sql(

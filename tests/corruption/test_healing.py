@@ -11,6 +11,7 @@ from tests.corruption.clean import Clean, clean, reported
 from tests.corruption.corruptors import Hand
 from tests.store.rows import change, look
 from wfcelery.core.decision import RingRun
+from wfcelery.errors import RowChanged
 from wfcelery.service import healing
 from wfcelery.service.context import Context
 from wfcelery.service.invariants import problems_of_all
@@ -23,6 +24,7 @@ HEALED = [
     ("open", "update wf_step set ring_at = {now} where run = {open} and name = 'busy'"),
     ("open", "update wf_step set items_left = 1 where run = {open} and name = 'pack' and item = -1"),
     ("open", "update wf_run set open_steps = open_steps + 1 where id = {open}"),
+    ("open", "update wf_run set deadline = {ahead} where id = {open}"),
     ("open", "update wf_step set deadline_at = {now} where run = {open} and name = 'done'"),
     ("order", "update wf_run set ring_at = {now} where id = {order}"),
     ("reported", "delete from wf_inbox where run = {reported}"),
@@ -102,8 +104,37 @@ def test_the_command_line_says_first_what_it_would_heal(sqlite: Database) -> Non
     _corrupt(runs, "update wf_run set due_at = null where id = {later}")
     first = cli("runs", "verify", "--all", "--fix", code=1)
     assert first.stdout.startswith(f"{run}\t34 live cause: ")
-    assert first.stderr == f"{run}: would be healed: the run is rung for at its time, to begin\n"
-    assert "34 live cause" in cli("runs", "verify", run, code=1).stdout
+    assert first.stderr.splitlines() == [
+        f"{run}: would be healed: the run is rung for at its time, to begin",
+        "nothing was written; the same with --fix --yes heals what can be healed of 1 runs",
+    ]
+    third = cli("runs", "verify", run, code=1)
+    assert "34 live cause" in third.stdout
+    assert third.stderr == "the same with --fix says what can be healed, and writes nothing\n"
     second = cli("runs", "verify", run, "--fix", "--yes")
     assert second.stderr == f"{run}: healed: the run is rung for at its time, to begin\n"
     assert second.stdout == "1 runs verified, 0 with problems\n"
+
+
+def test_the_command_line_says_what_it_cannot_heal_and_goes_on_where_somebody_else_writes(
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = clean(sqlite)
+    cli = Cli(sqlite.url)
+    _corrupt(runs, "delete from wf_history where run = {order} and version = 3")
+    _corrupt(runs, "update wf_run set due_at = null where id = {later}")
+    change(sqlite, "update wf_run set parent_step = id where id = :run", run=runs.runs["failed"])
+    order, later = str(runs.runs["order"]), str(runs.runs["later"])
+
+    def busy(context: Context, run: UUID) -> list[str]:
+        raise RowChanged(f"run {run}")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(healing, "heal", busy)
+        said = cli("runs", "verify", "--all", "--fix", "--yes", code=1).stderr
+        assert said.count("it was being written, and is left as it is; verify it again") == 2
+    done = cli("runs", "verify", "--all", "--fix", "--yes", code=1)
+    assert f"{order}: nothing can be healed without making something up; look at wfcelery runs show {order} --history\n" in done.stderr
+    assert f"{later}: healed: " in done.stderr
+    assert done.stdout.splitlines()[-1] == "5 runs verified, 1 with problems; 1 problems across runs (*)"
+    assert cli("runs", "verify", later).stdout == "1 runs verified, 0 with problems\n"
