@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .NOTPARALLEL:
-.PHONY: help demo demo-production test lint types imports check check-long docs bench chaos model simulate corrupt clean
+.PHONY: help demo demo-production test lint types imports check check-long docs bench chaos model simulate interleave corrupt clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -51,8 +51,11 @@ corrupt: $(VENV)/.dev          ## breaks a clean run once for each invariant, an
 chaos: $(VENV)/.dev            ## real servers and workers under overlapping faults; MINUTES=m [KEEP=folder] [SEED=s] [SETUP=embedded]
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),1) $(if $(KEEP),--keep $(KEEP)) $(if $(SEED),--seed $(SEED)) $(if $(SETUP),--setup $(SETUP)) $(ARGS)
 
-simulate: $(VENV)/.dev         ## the engine through SEEDS random worlds of faults; or one SEED, with its TRACE
-	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace $(TRACE)),--seeds $(or $(SEEDS),3000) $(if $(JSON),--json $(JSON)))
+simulate: $(VENV)/.dev         ## the engine through SEEDS random worlds of faults; or one SEED, with its TRACE; MUTANTS=all hunts the mistakes too
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace $(TRACE)),--seeds $(or $(SEEDS),3000) $(if $(JSON),--json $(JSON)) $(if $(MUTANTS),--mutants $(MUTANTS)))
+
+interleave: $(VENV)/.dev       ## every pair of transactions in every order, statement by statement; ARGS="T5-finish T9-put" for some
+	@$(BIN)/python -m tests.interleaving $(ARGS)
 
 clean:          ## forgets the virtual environment
 	rm -rf $(VENV)

@@ -147,6 +147,15 @@ def test_a_database_that_restarts_in_mid_run_loses_nothing(fleet: Fleet, postgre
     assert fleet.faults() == {}
 
 
+def test_a_worker_that_starts_while_the_database_is_away_waits_for_it(fleet: Fleet, postgres_server: Postgres) -> None:
+    postgres_server.stop()
+    worker = fleet.worker(pool="threads", concurrency=1, environment=QUICK)
+    worker.wait_says("the worker waits for it")
+    postgres_server.start()
+    fleet.ready(worker)
+    assert fleet.result(fleet.start("chain.bind('a')")) == "a-1-2-3"
+
+
 # ---- beat -----------------------------------------------------------------------------------------------------------------
 
 

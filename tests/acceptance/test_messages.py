@@ -77,7 +77,7 @@ def test_a_message_of_another_shape_ends_no_worker(ahead: Fleet) -> None:
     bodies: list[object] = [{"v": 1}, [], [1, 2], "text", 7, None, [{}, [], {}], [[], "no mapping", {}]]
     with Connection(ahead.broker_url) as connection:
         producer = connection.Producer()
-        for task in ("wfcelery.step", "wfcelery.dispatch", "wfcelery.sweep"):
+        for task in ("wfcelery.step", "wfcelery.dispatch", "wfcelery.sweep", "wfcelery.expire"):
             for body in bodies:
                 headers = {"task": task, "id": "no id", "lang": "py", "expires": "never" if body == [] else None}
                 producer.publish(body, headers=headers, routing_key="celery", serializer="json")

@@ -22,7 +22,7 @@ from tests.unit.worker.test_calling import House
 from wfcelery.engine.ports import Call, Outcome
 from wfcelery.engine.process import Process
 from wfcelery.store.database import Database
-from wfcelery.worker.publisher import DISPATCH, STEP, SWEEP, VERSION
+from wfcelery.worker.publisher import DISPATCH, EXPIRE, STEP, SWEEP, VERSION
 from wfcelery.worker.tasks import Postman, Received
 
 CANARY = "canary-7f3a"
@@ -43,7 +43,7 @@ class Office:
         self.process = Process(self.machine.runtime, "here", lambda process: True)
         self.received = Received()
         self.house = House()
-        self.postman = Postman(lambda: self.process, lambda: False, self.received, self.house.installation.events)
+        self.postman = Postman(lambda: self.process, lambda: False, self.received, self.house.installation.events, lambda: None)
         self.run = self.machine.run
         self.process.dispatch("default", self.run)
         self.machine.rings.clear()
@@ -107,6 +107,8 @@ def test_a_forged_message_changes_no_row_and_executes_nothing(office: Office, ca
     assert everything(office.machine.database) == before
     assert HUGE[:200] not in caplog.text
     assert office.received.foreign == 4
+    of_others = [name for name, changed in FORGED.items() if isinstance(changed.get("org"), str)]
+    assert office.process.refused + office.received.failed == 2 * len(of_others), "as a step and as a dispatch, each is counted"
     assert office.received.malformed + office.received.failed + office.process.refused > len(FORGED)
 
 
@@ -121,7 +123,7 @@ def test_a_step_of_another_run_or_of_none_is_executed_as_what_it_is_or_not_at_al
 
 def test_a_true_message_twice_and_under_another_name_executes_once(office: Office) -> None:
     """S2, S3: a message that is repeated, or published again under another task's name, is a second look at nothing."""
-    for task in (DISPATCH, STEP, STEP, DISPATCH, SWEEP):
+    for task in (DISPATCH, STEP, STEP, DISPATCH, SWEEP, EXPIRE):
         office.postman.deliver(task, office.body())
     assert office.executed == ["a"]
     assert office.machine.problems() == []
@@ -190,7 +192,7 @@ def test_a_body_that_is_not_json_is_never_opened(content_type: str, tmp_path: Pa
     assert not proof.exists()
 
 
-def test_our_messages_name_three_tasks_and_nothing_of_celery_that_runs_others(office: Office) -> None:
+def test_our_messages_name_four_tasks_and_nothing_of_celery_that_runs_others(office: Office) -> None:
     """S4: no message of ours leads to celery.chain, celery.chord or any other task; what is called is read from the row."""
     office.postman.deliver("celery.chord_unlock", office.body(step=..., run=...))
     office.postman.deliver(STEP, office.body(task="celery.backend_cleanup"))

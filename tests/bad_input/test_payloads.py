@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
+from itertools import count
 from typing import Any
 
 import pytest
@@ -78,7 +79,38 @@ def endless(kind: str) -> Any:
     return made
 
 
+class Growing(list[int]):
+    """A list that never ends."""
+
+    def __iter__(self) -> Iterator[int]:
+        return count()
+
+
+class Nameless(type):
+    """Of such a class nobody can read the name."""
+
+    @property
+    def __name__(cls) -> str:
+        raise RuntimeError(CANARY)
+
+
+class Unnamed(metaclass=Nameless):
+    pass
+
+
+def shared(levels: int) -> Any:
+    """A few lists, each twice in the next one: small in memory, and 2 to so many values once they are written."""
+    value: Any = []
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
 REFUSED: dict[str, Any] = {
+    "lists that share their parts": shared(40),
+    "a model around them": Model(child=shared(40)),
+    "a list that never ends": Growing([1]),
+    "a value of a class without a name": Unnamed(),
     "NaN": float("nan"),
     "infinity": float("-inf"),
     "Decimal NaN": Decimal("NaN"),

@@ -12,22 +12,16 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from tests.acceptance.eventually import eventually
 from tests.servers.postgres import Postgres
 from tests.store.rows import begun, claimed, commit, look, ready, run_of, started, succeeded
 from wfcelery.core.decision import Decision
 from wfcelery.core.events import note
 from wfcelery.errors import Misconfigured, Unavailable
+from wfcelery.store import database as store
 from wfcelery.store import inbox
-from wfcelery.store.database import (
-    CommitUnknown,
-    Database,
-    DjangoTx,
-    LockTimeout,
-    SerializationClash,
-    SQLAlchemyTx,
-    parsed,
-    same_database,
-)
+from wfcelery.store.database import Database, DjangoTx, SQLAlchemyTx, parsed, same_database
+from wfcelery.store.failures import CommitUnknown, LockTimeout, SerializationClash
 from wfcelery.store.hot import save_fast
 from wfcelery.store.loading import load_run, lock_run
 from wfcelery.store.reading import ns
@@ -87,6 +81,20 @@ def test_a_result_that_cannot_have_the_lock_is_told_so(postgres: Database) -> No
         lock_run(holder, run)
         with pytest.raises(LockTimeout), postgres.transaction() as tx:
             lock_run(tx, run)
+
+
+def test_a_process_that_hangs_in_a_transaction_lets_go_of_its_run(postgres: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = started(postgres)
+    monkeypatch.setattr(store, "IDLE", 0.2)
+    hanging = Database(postgres.url)
+    with pytest.raises(Unavailable), hanging.transaction() as tx:
+        lock_run(tx, run)
+        gone = "select count(*) from pg_stat_activity where datname = current_database() and state = 'idle in transaction'"
+        eventually(lambda: look(postgres, gone) == [(0,)])
+        with postgres.transaction() as other:
+            assert lock_run(other, run) is not None
+        lock_run(tx, run)
+    hanging.close()
 
 
 def test_sqlite_says_clash_where_another_writer_stays(sqlite: Database) -> None:
