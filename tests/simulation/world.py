@@ -22,7 +22,7 @@ import wfcelery.clock
 from tests.simulation.actors import Actor, Killed, SimProcess, actor_of, current, hub
 from tests.simulation.stories import Story
 from wfcelery.engine import apply as applying
-from wfcelery.engine import executing, grouping
+from wfcelery.engine import executing, grouping, patience
 from wfcelery.worker import transacting
 
 Replaced = tuple[Any, str, Any]  # a module, one of its names, what it means here
@@ -181,7 +181,7 @@ class World:
         time = SimpleNamespace(monotonic=lambda: self.now, time_ns=time_ns)
         os = SimpleNamespace(urandom=self.random.randbytes)
         replaced: list[Replaced] = [(wfcelery.clock, "time", time), (wfcelery.clock, "os", os), *more]
-        replaced += [(module, "sleep", partial(self.pause, at=ENGINE_PAUSES)) for module in (applying, executing, transacting)]
+        replaced += [(module, "sleep", partial(self.pause, at=ENGINE_PAUSES)) for module in (patience, executing, transacting)]
         replaced += [(module, "uuid4", self.uuid) for module in (applying, executing, grouping)]
         before = [(module, name, getattr(module, name)) for module, name, _ in replaced]
         try:

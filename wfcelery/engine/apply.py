@@ -9,16 +9,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from time import sleep
 from uuid import UUID, uuid4
 
-from wfcelery.clock import monotonic, uuid7
+from wfcelery.clock import uuid7
 from wfcelery.core.decide import decide, give_back, keep, keepable
 from wfcelery.core.decision import Decision, Missing, RingStep
 from wfcelery.core.events import Begun, Fact
 from wfcelery.core.rows import NO_ITEM, Ended, RunRow, Slice, StepRow
 from wfcelery.core.states import RUN_ENDED, STEP_ENDED, StepStatus
 from wfcelery.definition.plan import Plan
+from wfcelery.engine.patience import until_answered
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.errors import IllegalTransition, InternalError, RowChanged, Unavailable
 from wfcelery.store.database import Tx
@@ -157,18 +157,18 @@ def insisting(what: Callable[[], Applied | None]) -> Callable[[], Applied | None
 
 
 def _until_answered(runtime: Runtime, what: Callable[[], Applied | None], keeping: Keeping | None) -> Applied | None:
-    began, pause, unknown = monotonic(), 0.05, False
-    while True:
+    unknown = False
+
+    def once() -> Applied | None:
+        nonlocal unknown
         try:
             applied = what()
-            return _adopt(runtime, applied, keeping) if unknown and applied is not None and keeping is not None else applied
-        except (Unavailable, CommitUnknown) as away:
-            unknown = unknown or isinstance(away, CommitUnknown)
-            if monotonic() - began > runtime.settings.lease * 20:
-                raise
-            log.warning("what was done is not recorded yet, again in %.2f s: %s", pause, away)
-            sleep(pause)
-            pause = min(pause * 2, 2.0)
+        except CommitUnknown:
+            unknown = True
+            raise
+        return _adopt(runtime, applied, keeping) if unknown and applied is not None and keeping is not None else applied
+
+    return until_answered(runtime.settings.lease, once)
 
 
 def _adopt(runtime: Runtime, applied: Applied, keeping: Keeping) -> Applied:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from datetime import datetime
 from typing import Any
 
 from wfcelery.core.draft import as_seen, lookup_in, scope_of
 from wfcelery.core.events import Fact, Failed, Parked, Succeeded
 from wfcelery.core.keys import idempotency_key
-from wfcelery.core.rows import NO_ITEM, RunRow, Slice, StepRow
+from wfcelery.core.rows import NO_ITEM, Ended, RunRow, Slice, StepRow
 from wfcelery.definition.plan import Plan
 from wfcelery.definition.values import dumps, references, resolve
 from wfcelery.engine.apply import Known
+from wfcelery.engine.patience import until_answered
 from wfcelery.engine.ports import Call, CannotBegin, Outcome, Raised, Returned
 from wfcelery.engine.runtime import Runtime
 from wfcelery.errors import ExpressionError, ValueProblem
@@ -62,14 +64,18 @@ def input_of(runtime: Runtime, row: StepRow, known: Known) -> Any:
     wanted = references(row.input) if plain else node.input.tasks | references(row.input)  # type: ignore[union-attr]
     missing = wanted - known.results.keys()
     if missing:
-        with runtime.database.transaction() as tx:
-            known.results.update(load_results(tx, known.run.id, missing))
+        known.results.update(until_answered(runtime.settings.lease, lambda: _results(runtime, known, missing)))
     scope = scope_at(known.plan, known.run, {name: as_seen(known.results[name]) for name in wanted if name in known.results}, row)
     if row.item == NO_ITEM:
         return {} if row.input is None else resolve(row.input, lookup_in(scope))
     item = resolve(row.input, lookup_in(scope))
     scope["item"] = item
     return {} if node.input is None else node.input.render(scope)
+
+
+def _results(runtime: Runtime, known: Known, names: Set[str]) -> dict[str, Ended]:
+    with runtime.database.transaction() as tx:
+        return load_results(tx, known.run.id, names)
 
 
 def scope_at(plan: Plan, run: RunRow, tasks: dict[str, Any], row: StepRow) -> dict[str, Any]:

@@ -128,7 +128,8 @@ def transactional(database: Database, isolation: str | None, seconds: float) -> 
     """One transaction on Django's own connection, for a transactional step's effect and its result.
 
     Yields (connection, tx), or None where no database of the project holds our tables. On PostgreSQL no statement
-    and no wait in it takes longer than `seconds`. Raises CommitUnknown where the connection was lost during the commit.
+    and no wait in it takes longer than `seconds`. Raises CommitUnknown where the connection was lost during the commit, and
+    Unavailable where that was before.
     """
     alias = next((alias for alias in connections if points_at(database, alias)), None)
     if alias is None:
@@ -146,8 +147,8 @@ def transactional(database: Database, isolation: str | None, seconds: float) -> 
     except Exception as problem:
         if committed:  # the author's code has hung it on the commit, and the commit cannot be taken back
             log.exception("what a transactional step has asked for by on_commit raised")
-        elif done and isinstance(named_error(problem.__cause__ or problem), Unavailable):
-            raise CommitUnknown(str(problem)) from problem
+        elif isinstance(away := named_error(problem.__cause__ or problem), Unavailable):
+            raise (CommitUnknown(str(problem)) if done else away) from problem
         else:
             raise
 

@@ -15,11 +15,12 @@ from typing import Any
 
 from wfcelery.authoring.registry import Registry
 from wfcelery.definition.values import dumps
+from wfcelery.engine.patience import until_answered
 from wfcelery.engine.ports import Call, Fenced, Outcome, Policy, Raised, ReportedItself
-from wfcelery.errors import Misconfigured, RowChanged
+from wfcelery.errors import Misconfigured, RowChanged, Unavailable
 from wfcelery.settings import Settings
 from wfcelery.store.database import Database, Tx
-from wfcelery.store.failures import CommitUnknown, SerializationClash, named_error
+from wfcelery.store.failures import CommitUnknown, SerializationClash, named_error, translated
 from wfcelery.store.transactional import recorded, report
 
 log = logging.getLogger(__name__)
@@ -50,20 +51,7 @@ class StepTransactions:
         """Open the transaction, have `body` give the result, report, commit; a clash of transactions repeats it all."""
         for attempt in range(TRIES):
             try:
-                with self._opened(policy.isolation, call.timeout) as (connection, tx):
-                    text = dumps(body(connection))
-                    if len(text) > self.settings.input_limit:
-                        raise TooLarge(f"the result has {len(text)} bytes, more than {self.settings.input_limit}")
-                    report(tx, call.organization_id, call.run, call.step, call.token, text)
-                return ReportedItself()
-            except TooLarge as problem:
-                return Raised({"type": "BadResult", "code": "bad_result", "message": str(problem)}, final=True)
-            except RowChanged:
-                return Fenced()
-            except CommitUnknown:
-                sleep(0.5)  # the old server process may still be at its COMMIT
-                if self._landed(call):
-                    return ReportedItself()
+                return until_answered(self.settings.lease, lambda: self._once(call, policy, body))
             except BaseException as problem:
                 cause = getattr(problem, "error", None) or problem
                 if not self.may_be_repeated(cause):
@@ -71,6 +59,24 @@ class StepTransactions:
                 log.info("step %s of run %s: transactions clashed, once more", call.name, call.run)
                 sleep(min(0.01 * 2**attempt, 0.5))
         return Raised({"type": "SerializationClash", "code": "serialization_clash", "message": f"{TRIES} clashes of transactions"})
+
+    def _once(self, call: Call, policy: Policy, body: Callable[[Any], Any]) -> Outcome:
+        """One transaction. Raises Unavailable where it was lost without an effect: before its commit, or at one that did not land."""
+        try:
+            with translated(during_commit=False), self._opened(policy.isolation, call.timeout) as (connection, tx):
+                text = dumps(body(connection))
+                if len(text) > self.settings.input_limit:
+                    raise TooLarge(f"the result has {len(text)} bytes, more than {self.settings.input_limit}")
+                report(tx, call.organization_id, call.run, call.step, call.token, text)
+        except TooLarge as problem:
+            return Raised({"type": "BadResult", "code": "bad_result", "message": str(problem)}, final=True)
+        except RowChanged:
+            return Fenced()
+        except CommitUnknown as unknown:
+            sleep(0.5)  # the old server process may still be at its COMMIT
+            if not until_answered(self.settings.lease, lambda: self._landed(call)):
+                raise Unavailable("database", str(unknown)) from unknown
+        return ReportedItself()
 
     def may_be_repeated(self, error: BaseException) -> bool:
         """Whether this error is a clash of transactions, which is no failure of the step."""
