@@ -216,6 +216,8 @@ class Simulation:
             verdicts.at_rest(self.fleet, run, self.story.graphs[number], run in self.cancelled)
             times.check(self.fleet, run, self.story.delays[number], self.story.deadlines[number])
         verdicts.effects(self.fleet)
+        if self.story.only_outages:
+            verdicts.nothing_was_lost(self.fleet)
 
 
 def simulate(seed: int, trace: Callable[[str], None] | None = None) -> Told:

@@ -68,6 +68,11 @@ class Story:
     poll: float = 1.0  # seconds between two sweeps
     lingers: bool = True  # whether things go on going wrong when every run has ended
 
+    @property
+    def only_outages(self) -> bool:
+        """Whether the database is away for a while now and then, and nothing else goes wrong."""
+        return self.faults == Faults(outages=self.faults.outages) and self.faults.outages > 0.0 and self.deploy is None
+
 
 def story_of(seed: int) -> Story:
     """The story of a seed; the same for ever."""

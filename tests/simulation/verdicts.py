@@ -139,6 +139,12 @@ def _letters(fleet: Fleet, run: UUID, rows: list[tuple[Any, ...]]) -> None:
             raise Violation(f"run {run}: {row[0]} is {row[1]} and has {letters[row[9]]} dead letters")
 
 
+def nothing_was_lost(fleet: Fleet) -> None:
+    """Where only the database was away for a while, every attempt that was claimed is still its worker's, and ends."""
+    for name, lost in fleet.database.query("select name, lost from wf_step where lost > 0"):
+        raise Violation(f"the database was away, and {lost} attempt(s) of {name} were lost")
+
+
 def effects(fleet: Fleet) -> None:
     """Every effect has its claim; a transactional one happened exactly once where its step is recorded, and not at all elsewhere."""
     query = fleet.database.query
