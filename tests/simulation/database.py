@@ -159,6 +159,9 @@ class WatchedTx(CursorTx):
         self.done.append((text, bound))
 
 
+OUTAGE = 3.0, 12.0  # seconds, up to more than a lease
+
+
 class Transaction:
     """One transaction of the engine, and what may become of it."""
 
@@ -170,7 +173,10 @@ class Transaction:
     def __enter__(self) -> WatchedTx:
         world = self._database.world
         world.pause(at="before a transaction")
-        if world.now < self._database.back_at or world.strikes("away", world.story.faults.away):
+        faults = world.story.faults
+        if world.now >= self._database.back_at and world.strikes("outage", faults.outages):
+            self._database.back_at = world.now + world.random.uniform(*OUTAGE)
+        if world.now < self._database.back_at or world.strikes("away", faults.away):
             raise Unavailable("database", "simulated")
         self._tx = self._database.begin()
         return self._tx

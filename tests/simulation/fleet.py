@@ -296,8 +296,6 @@ class Fleet:
                     self.bus.forge(self.known)
                 if self.world.strikes("database crash", faults.crashes):
                     self.database.crash()
-                if self.database.back_at < self.world.now and self.world.strikes("outage", faults.outages):
-                    self.database.back_at = self.world.now + self.world.random.uniform(0.3, 1.3) * self.settings.lease
 
         self.world.spawn(process, go_on)
 

@@ -5,6 +5,7 @@ Graphs are the plain dicts of `tests.unit.core.generators`, so that their oracle
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -41,7 +42,7 @@ class Faults:
     crashes_at_claims: float = 0.0  # of the database, per claim
     crashes: float = 0.0  # of the database, per second: claims of the last moment are taken back
     skew: float = 0.0  # seconds that clocks of processes differ
-    outages: float = 0.0  # of the database, per second, for up to one and a half leases
+    outages: float = 0.0  # of the database, per transaction, for up to one and a half leases
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,20 @@ def story_of(seed: int) -> Story:
     random = Random(seed)
     story = _troubled(random, seed)
     apart = Random(f"{seed} apart")
-    if apart.random() < 0.05:  # nothing else goes wrong
-        return replace(story, faults=Faults(outages=apart.uniform(0.2, 1.0)), deploy=None)
+    if apart.random() < 0.1:  # nothing else goes wrong
+        transactional = _actions(story.graphs) if apart.random() < 0.4 else []
+        return replace(story, faults=Faults(outages=apart.uniform(0.03, 0.2)), deploy=None, transactional=frozenset(transactional))
     return story
+
+
+def _actions(graphs: Iterable[Graph]) -> list[str]:
+    return sorted({f"do.{task['name']}" for graph in graphs for task in flat(graph["tasks"]) if task["type"] == "action"})
 
 
 def _troubled(random: Random, seed: int) -> Story:
     sound = [_sound_graph(random, random.choice((3, 6, 6, 10))) for _ in range(random.choice((1, 1, 2, 3)))]
     graphs = tuple(graph for graph, _ in sound)
-    names = sorted({f"do.{task['name']}" for graph in graphs for task in flat(graph["tasks"]) if task["type"] == "action"})
+    names = _actions(graphs)
     return Story(
         seed,
         graphs,
