@@ -216,3 +216,15 @@ def test_one_bad_file_among_good_ones_stores_none(tmp_path: Path, sqlite_databas
         definitions.publish(current(), [tmp_path])
     assert {Path(str(problem.file)).name for problem in told.value.problems} == {"b.yaml", "c.yaml"}
     assert counted(sqlite_database) == before
+
+
+def test_a_definition_whose_parts_are_shared_without_end_is_refused_before_it_is_written_out() -> None:
+    """Forty small lists, each twice in the next, would be a million million values."""
+    shared: list[Any] = [1]
+    for _ in range(40):
+        shared = [shared, shared]
+    definition, found = read({"name": "order", "tasks": [{"name": "pay", "action": "pay", "input": {"x": shared}}]})
+    assert definition is None
+    assert [(problem.path.partition(".")[0][:5], problem.text) for problem in found] == [
+        ("tasks", "with all its parts it holds more than 524288 values")
+    ]

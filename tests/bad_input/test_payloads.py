@@ -244,6 +244,30 @@ output: "{{ task.give.result }}"
 
 
 @pytest.mark.promise("A19")
+def test_of_an_error_of_any_length_500_characters_are_kept_and_no_trace(sqlite_url: str) -> None:
+    database, house = Database(sqlite_url), House()
+    migrations.upgrade(database)
+
+    def shout() -> None:
+        raise RuntimeError("x" * 10_000)
+
+    house.step("give", shout)
+    with house.app:
+        machine = Machine(database, ONE_STEP, lambda machine, call: house.installation.caller.call(call))
+        machine.rings.append(RingRun("default", machine.run, "celery"))
+        machine.answer()
+        assert (machine.status(), machine.problems()) == ("failed", [])
+    kept = [loads(error) for (error,) in look(database, "select error from wf_step")]
+    kept += [loads(error) for (error,) in look(database, "select error from wf_dead_letter")]
+    assert [(error["type"], error["message"][:3], len(error["message"])) for error in kept] == [("RuntimeError", "xxx", 500)] * 2
+    tables = ("wf_run", "wf_step", "wf_history", "wf_dead_letter", "wf_inbox")
+    stored = repr([look(database, f"select * from {table}") for table in tables])
+    assert "Traceback" not in stored
+    assert __file__ not in stored
+    database.close()
+
+
+@pytest.mark.promise("A19")
 def test_a_result_that_no_row_can_hold_fails_its_step_in_the_same_commit_and_is_not_tried_again(sqlite_url: str) -> None:
     """S12, F59: the effect is not repeated, and no row holds the value."""
     database, house = Database(sqlite_url), House()

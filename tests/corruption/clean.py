@@ -147,7 +147,7 @@ def _failed(machine: Machine, call: Call) -> Outcome | None:
     if call.name == "slow":
         bad = next(ring for ring in machine.rings if isinstance(ring, RingStep))
         machine.rings.remove(bad)
-        executing.execute(machine.runtime, bad.organization_id, bad.run, bad.step)
+        executing.execute(machine.runtime, bad.organization_id, bad.step)
     return Raised(ERROR) if call.name == "bad" else None
 
 

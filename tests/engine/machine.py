@@ -73,7 +73,7 @@ class Machine:
             if isinstance(ring, RingRun):
                 executing.dispatch(self.runtime, ring.organization_id, ring.run)
             else:
-                executing.execute(self.runtime, ring.organization_id, ring.run, ring.step)
+                executing.execute(self.runtime, ring.organization_id, ring.step)
 
     def status(self) -> str:
         [(status,)] = look(self.database, "select status from wf_run where id = :run", run=self.run)

@@ -50,7 +50,7 @@ def test_a_cancel_is_applied_by_whoever_commits_next(database: Database, during:
     while not machine.calls[during]:
         ring = machine.rings.pop(0)
         assert isinstance(ring, RingStep)
-        executing.execute(machine.runtime, "default", ring.run, ring.step)
+        executing.execute(machine.runtime, "default", ring.step)
     assert machine.status() == "cancelled"
     assert list(machine.calls)[-1] == during, "nothing begins after the cancel"
     assert not look(database, "select id from wf_inbox")

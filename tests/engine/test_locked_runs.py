@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from tests.engine.machine import Machine
 from tests.store.rows import look
 from wfcelery.engine.ports import Call, Outcome, Raised
-from wfcelery.store import database as store
 from wfcelery.store.database import Database
 
 FAN = """
@@ -25,15 +24,6 @@ name: order
 tasks:
   - {name: pay, action: pay, retry: {count: 1}}
 """
-
-
-@pytest.fixture
-def hasty(postgres: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """A database whose transactions wait for a lock for a moment only."""
-    monkeypatch.setattr(store, "LOCK_TIMEOUT", 0.1)
-    database = Database(postgres.url)
-    yield database
-    database.close()
 
 
 @contextmanager

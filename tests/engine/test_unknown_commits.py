@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.machine import Cut, Machine
 from tests.store.rows import look
-from wfcelery.engine import apply, executing
+from wfcelery.engine import executing, patience
 from wfcelery.engine.ports import Call, Raised
 from wfcelery.store import saving
 from wfcelery.store.database import Database
@@ -44,7 +44,7 @@ tasks:
 def _no_time_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a cut keeps from being rung is rung by the sweep at once, and nobody gives up because this machine is slow."""
     monkeypatch.setattr(saving, "RING_AFTER", 0.05)
-    monkeypatch.setattr(apply, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(patience, "monotonic", lambda: 0.0)
 
 
 def _cancel_during_a(machine: Machine, call: Call) -> None:

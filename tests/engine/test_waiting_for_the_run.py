@@ -6,7 +6,6 @@ Under READ COMMITTED a statement that waited sees the new row of what it locked,
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,7 +15,6 @@ from tests.engine.machine import Machine
 from tests.store.rows import look
 from wfcelery.core.decision import Decision, Ring, RingStep
 from wfcelery.engine import apply, executing
-from wfcelery.store import database as store
 from wfcelery.store.database import Database, Tx
 from wfcelery.store.saving import save
 
@@ -33,15 +31,6 @@ name: order
 tasks:
   - {name: pack, action: pack, with_items: [1, 2], input: {x: "{{ item }}"}}
 """
-
-
-@pytest.fixture
-def patient(postgres: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """A database whose transactions wait for a lock as long as it takes."""
-    monkeypatch.setattr(store, "LOCK_TIMEOUT", 60.0)
-    database = Database(postgres.url)
-    yield database
-    database.close()
 
 
 class Handover:
@@ -66,7 +55,7 @@ def _at_once(machine: Machine, monkeypatch: pytest.MonkeyPatch, first: Ring, sec
 
     def work_off(ring: Ring) -> None:
         assert isinstance(ring, RingStep)
-        executing.execute(machine.runtime, ring.organization_id, ring.run, ring.step)
+        executing.execute(machine.runtime, ring.organization_id, ring.step)
 
     handover = Handover(machine.database)
     monkeypatch.setattr(apply, "save", handover)

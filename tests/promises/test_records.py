@@ -73,7 +73,7 @@ def test_a_crash_at_any_statement_leaves_a_failed_step_with_its_letter_or_neithe
         with monkeypatch.context() as patched:
             patched.setattr(CursorTx, "execute", cut)
             with suppress(PowerCut):
-                executing.execute(runtime, "default", run, step)
+                executing.execute(runtime, "default", step)
         seen.add(burial(database, run))
         if count < fatal:
             break
@@ -162,6 +162,6 @@ def test_a_worker_and_a_bare_call_of_the_engine_tell_one_story(here: Here, sqlit
     all_due(sqlite)
     Sweep(runtime)()
     ((step,),) = look(sqlite, "select id from wf_step where run = :run and name = 'say'", run=bare)
-    executing.execute(runtime, "default", bare, UUID(step))
+    executing.execute(runtime, "default", UUID(step))
     commits = look(sqlite, "select facts from wf_history where run = :run order by version", run=bare)
     assert [(fact["fact"], fact.get("step")) for (facts,) in commits for fact in json.loads(facts)] == by_a_worker

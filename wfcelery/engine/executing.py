@@ -35,12 +35,11 @@ class Attempt:
     now: datetime | None = None  # the database's time of the claim
 
 
-def execute(runtime: Runtime, organization_id: str, run: UUID, step: UUID) -> bool:
+def execute(runtime: Runtime, organization_id: str, step: UUID) -> bool:
     """Work off one message: the step it names, or groups of the fan-out it names, and what they lead to.
 
     False where there was nothing to do. Whose step it is says its row: what a message says of the run is not believed.
     """
-    del run
     budget = Budget(runtime.settings.run_ahead)
     attempt = _claim(runtime, organization_id, step)
     if attempt is not None:

@@ -73,7 +73,7 @@ class Process:
 
     def execute(self, organization_id: str, run: UUID, step: UUID) -> None:
         """Work off a step, or groups of a fan-out's items, and what they lead to."""
-        if executing.execute(self.runtime, organization_id, run, step):
+        if executing.execute(self.runtime, organization_id, step):
             return
         with self.runtime.database.single() as tx:
             owner = owner_of_step(tx, step)
