@@ -33,7 +33,7 @@ class Counted:
 @pytest.mark.parametrize(("length", "rung"), [(0, 2), (1, 2), (2, 0), (50, 0), (None, 2)])
 def test_it_rings_again_where_a_queue_holds_too_few_messages_or_its_length_is_not_known(length: int | None, rung: int) -> None:
     post = Counted(length)
-    bell = AppBell(Notes(AppRouter(Celery("shop")), lambda: "ns", lambda name: None), SafePost(post))
+    bell = AppBell(Notes(AppRouter(Celery("shop"), lambda action: None), lambda: "ns", lambda name: None), SafePost(post))
     rings = [RingStep("default", uuid4(), uuid4(), "celery", None, "shop.pay") for _ in range(2)]
     bell.ring_again(rings)
     assert post.sent == [str(ring.step) for ring in rings][:rung]
