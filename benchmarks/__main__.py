@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: every workload on both sides, turn about, in one run."""
+"""`python -m benchmarks`: every workload on every side, turn about, in one run."""
 
 from __future__ import annotations
 
@@ -6,83 +6,156 @@ import contextlib
 import os
 import sys
 import tempfile
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from benchmarks.processes import Caller, NoFigureError, side_running
-from benchmarks.report import LABELS, SIDES, Report, table
+from benchmarks import report, tables
+from benchmarks.cells import UNFINISHED, Cell, Journal, Plan, commit, machine, unfinished
+from benchmarks.costs import Meter, meter
+from benchmarks.processes import NoFigureError, Running, side_running
 from benchmarks.servers import Servers, durable_servers
+from benchmarks.sides.catalogue import BY_NAME
 from benchmarks.workloads import WARM_UP, WORKLOADS, Workload
 
 RESULTS = Path(__file__).parent / "results"
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asks for."""
+
+    sides: list[str]
+    workloads: list[Workload]
+    rounds: int
+    quick: bool
+
+    def size(self, workload: Workload) -> int:
+        return workload.quick_size if self.quick else workload.size
+
+    def plan(self, servers: Servers) -> Plan:
+        sizes = tuple((workload.name, self.size(workload)) for workload in self.workloads)
+        return Plan(*commit(), tuple(self.sides), sizes, self.rounds, servers.facts, machine())
+
+
 @click.command()
-@click.option("--rounds", default=3, show_default=True, help="How often each cell is measured.")
-@click.option("--sides", default=",".join(SIDES), show_default=True, help="Which sides take part.")
-@click.option("--workloads", default=",".join(w.name for w in WORKLOADS), show_default=True, help="Which workloads are run.")
-@click.option("--quick", is_flag=True, help="Small sizes and one round: shows that it runs, records nothing.")
-@click.option("--record/--no-record", default=True, help="Keep the figures in benchmarks/results.")
-def main(rounds: int, sides: str, workloads: str, quick: bool, record: bool) -> None:
-    """Measure wfcelery beside raw Celery and print medians and ratios."""
-    chosen = [workload for workload in WORKLOADS if workload.name in _among(workloads, [w.name for w in WORKLOADS])]
-    taking_part = _among(sides, SIDES)
-    rounds = 1 if quick else rounds
+@click.option("--rounds", default=5, show_default=True, help="How often each cell is measured.")
+@click.option("--sides", default=",".join(BY_NAME), show_default=True, help="Which sides take part.")
+@click.option(
+    "--workloads", default=",".join(w.name for w in WORKLOADS), show_default=True, help="Which workloads; W3 and W6 for all sizes."
+)
+@click.option("--quick", is_flag=True, help="Small sizes and one round: shows that it runs; keeps nothing unless --results says where.")
+@click.option("--results", type=click.Path(path_type=Path, file_okay=False), help="Where cells and results are kept.  [benchmarks/results]")
+@click.option("--record/--no-record", default=True, help="Whether anything is kept.")
+@click.option(
+    "--resume", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Go on with this unfinished benchmark, or fail."
+)
+@click.option("--fresh", is_flag=True, help="Begin anew, even if one with the same plan was broken off.")
+def main(
+    rounds: int, sides: str, workloads: str, quick: bool, results: Path | None, record: bool, resume: Path | None, fresh: bool
+) -> None:
+    """Measure wfcelery beside raw Celery and the floor, and print medians, spreads, ratios and costs.
+
+    One that is broken off goes on by itself when the same is asked for again at the same commit.
+    """
+    asked = Asked(_among(sides, list(BY_NAME)), _chosen(workloads), 1 if quick else rounds, quick)
+    folder = (results or (None if quick else RESULTS)) if record else None
     with durable_servers() as servers:
-        click.echo(_opening(servers), err=True)
-        path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json" if record and not quick else None
-        report = Report(path, servers.facts)
-        with contextlib.ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wf-bench-")))
-            callers = {side: stack.enter_context(side_running(side, servers, folder)) for side in taking_part}
-            for caller in callers.values():
-                caller.measure(WARM_UP.name, WARM_UP.quick_size if quick else WARM_UP.size)
-            for round_ in range(1, rounds + 1):
-                _one_round(report, round_, callers, chosen, quick)
-    click.echo(table(report))
-    click.echo(_closing(servers, report, quick))
-    sys.exit(1 if report.lost() else 0)
+        click.echo(f"load {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores; {_facts(servers)}", err=True)
+        journal = _journal(asked.plan(servers), folder, resume, fresh)
+        _measure_all(asked, servers, journal)
+    _close(asked, journal)
+    sys.exit(1 if report.Report(journal.cells).lost() else 0)
 
 
-def _one_round(report: Report, round_: int, callers: dict[str, Caller], chosen: list[Workload], quick: bool) -> None:
-    for workload in chosen:
-        # Turn about: whoever goes first in one round goes second in the next.
-        for side in list(callers)[:: 1 if round_ % 2 else -1]:
-            _one_cell(report, round_, side, callers[side], workload, workload.quick_size if quick else workload.size)
+def _measure_all(asked: Asked, servers: Servers, journal: Journal) -> None:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wf-bench-")))
+        costs = stack.enter_context(meter(servers))
+        running = [stack.enter_context(side_running(BY_NAME[side], servers, folder)) for side in asked.sides]
+        for side in running:
+            side.measure(WARM_UP.name, asked.size(WARM_UP))
+        for round_ in range(1, asked.rounds + 1):
+            for workload in asked.workloads:
+                if round_ == 1 or not workload.once:
+                    _one_turn(journal, costs, round_, running, workload, asked.size(workload))
 
 
-def _one_cell(report: Report, round_: int, side: str, caller: Caller, workload: Workload, size: int) -> None:
+def _one_turn(journal: Journal, costs: Meter, round_: int, running: list[Running], workload: Workload, size: int) -> None:
+    """One workload on every side that can do it."""
+    able = [side for side in running if workload.name not in side.setup.lacks]
+    measured = {cell.side for cell in journal.turn(round_, workload.name)}
+    if measured >= {side.setup.name for side in able}:
+        return
+    if measured:
+        journal.forget(round_, workload.name)
+    # Turn about: whoever goes first in one round goes later in the next.
+    first = (round_ - 1) % len(able) if able else 0
+    for side in able[first:] + able[:first]:
+        cell = _one_cell(costs, round_, side, workload, size)
+        journal.add(cell)
+        told = f"{cell.figure:10.2f} {workload.unit}" if cell.figure is not None else f"no figure: {cell.error}"
+        click.echo(f"round {round_}  {workload.name:9} {side.setup.label:17} {told}", err=True)
+
+
+def _one_cell(costs: Meter, round_: int, side: Running, workload: Workload, size: int) -> Cell:
     try:
-        measured = caller.measure(workload.name, size)
+        with costs.watching(side) as spent:
+            measured = side.measure(workload.name, size)
     except NoFigureError as error:
-        report.add(round_, side, workload, size, None, str(error))
-        click.echo(f"round {round_}  {workload.name:9} {LABELS[side]:11} no figure: {error}", err=True)
-    else:
-        report.add(round_, side, workload, size, measured)
-        click.echo(f"round {round_}  {workload.name:9} {LABELS[side]:11} {measured.figure:10.2f} {workload.unit}", err=True)
+        return Cell(round_, side.setup.name, workload.name, size, None, 0, error=str(error))
+    name = side.setup.name
+    return Cell.costing(round_, name, workload, size, measured.figure, measured.answers, measured.steps, spent[0])
 
 
-def _among(words: str, known: tuple[str, ...] | list[str]) -> list[str]:
+def _journal(plan: Plan, folder: Path | None, resume: Path | None, fresh: bool) -> Journal:
+    found = Journal.read(resume) if resume else None
+    if found is not None and found.plan != plan:
+        raise click.ClickException(f"{resume} measured something else, or another commit: {_difference(found.plan, plan)}")
+    if found is None and folder is not None and not fresh:
+        found = unfinished(folder, plan)
+    if found is not None:
+        click.echo(f"going on after {len(found.cells)} cells of {found.path}", err=True)
+        return found
+    now = datetime.now(UTC)
+    path = folder / f"{now:%Y%m%dT%H%M%SZ}{UNFINISHED}" if folder else None
+    return Journal.begun(path, now.isoformat(timespec="seconds"), plan)
+
+
+def _difference(old: Plan, new: Plan) -> str:
+    fields = [name for name in Plan.__slots__ if getattr(old, name) != getattr(new, name)]
+    return ", ".join(f"{name} {getattr(old, name)!r}, now {getattr(new, name)!r}" for name in fields)
+
+
+def _close(asked: Asked, journal: Journal) -> None:
+    found = report.Report(journal.cells)
+    click.echo(tables.all_of(found, asked.sides))
+    others = found.other_cores()
+    click.echo(f"\n{found.answers()} answers checked, {len(found.lost())} cells without a figure", nl=False)
+    click.echo("" if others is None else f"; other work kept {others:.2f} cores busy")
+    if journal.path is not None:
+        path = journal.path.with_name(journal.path.name.removesuffix(UNFINISHED) + ".json")
+        report.write(path, journal)
+        journal.close()
+        click.echo(f"recorded in {path}")
+    if asked.quick:
+        click.echo("quick: the sizes are too small for these to be figures")
+
+
+def _chosen(words: str) -> list[Workload]:
+    known = {workload.name for workload in WORKLOADS}
+    families = {name.partition("_")[0] for name in known}
+    named = _among(words, sorted(known | families))
+    return [workload for workload in WORKLOADS if {workload.name, workload.name.partition("_")[0]} & set(named)]
+
+
+def _among(words: str, known: list[str]) -> list[str]:
     chosen = [word.strip() for word in words.split(",")]
     if unknown := set(chosen) - set(known):
         raise click.BadParameter(f"{', '.join(sorted(unknown))}: not one of {', '.join(known)}")
     return chosen
-
-
-def _opening(servers: Servers) -> str:
-    return f"load {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores; " + _facts(servers)
-
-
-def _closing(servers: Servers, report: Report, quick: bool) -> str:
-    answers = sum(cell.answers for cell in report.cells)
-    lines = [_facts(servers), f"{answers} answers checked, {len(report.lost())} cells without a figure"]
-    if quick:
-        lines.append("quick: the sizes are too small for these to be figures")
-    elif report.path is not None:
-        lines.append(f"recorded in {report.path.relative_to(Path(__file__).parent.parent)}")
-    return "\n".join(lines)
 
 
 def _facts(servers: Servers) -> str:

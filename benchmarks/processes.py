@@ -1,4 +1,4 @@
-"""The processes of one side: an ordinary `celery worker` with two children, and the caller."""
+"""The processes of one side: its workers, and its caller."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from benchmarks.servers import Servers
+from benchmarks.sides.catalogue import SIDES, Command, Setup
 from benchmarks.workloads import Measured
 
 ROOT = Path(__file__).parent.parent
 GRACE = 30.0
-MODULES = {"raw": "benchmarks.sides.raw", "wfcelery": "benchmarks.sides.ours"}
-WORKER = ["worker", "--pool", "prefork", "--concurrency", "2", "--loglevel", "warning"]
-UPGRADE = "import sys; sys.argv[1:] = ['db', 'upgrade']; from wfcelery.cli import main; main()"
 
 
 class NoFigureError(Exception):
@@ -27,17 +24,22 @@ class NoFigureError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """Gives orders to the client process of one side."""
+class Running:
+    """A side that is up: gives orders to its caller, and knows its processes."""
 
-    process: subprocess.Popen[str]
+    setup: Setup
+    client: subprocess.Popen[str]
+    workers: tuple[subprocess.Popen[bytes], ...]
+    database: str
+    round_trips: Path
     log: Path
 
     def measure(self, workload: str, size: int) -> Measured:
+        """One cell. Raises NoFigureError."""
         told = json.dumps({"workload": workload, "size": size})
-        _pipe(self.process.stdin).write(told + "\n")
-        _pipe(self.process.stdin).flush()
-        line = _pipe(self.process.stdout).readline()
+        _pipe(self.client.stdin).write(told + "\n")
+        _pipe(self.client.stdin).flush()
+        line = _pipe(self.client.stdout).readline()
         answer = json.loads(line) if line else {"error": "the caller died"}
         if "error" in answer:
             raise NoFigureError(f"{answer['error']}\n{_tail(self.log)}")
@@ -45,28 +47,42 @@ class Caller:
 
 
 @contextlib.contextmanager
-def side_running(name: str, servers: Servers, folder: Path) -> Iterator[Caller]:
-    """Worker and caller of one side, on its own numbered databases of the Redis server."""
-    environment = _environment(name, servers)
-    log = folder / f"{name}.log"
+def side_running(setup: Setup, servers: Servers, folder: Path) -> Iterator[Running]:
+    """Workers and caller of one side, with a database of its own and two numbered ones of the Redis server."""
+    database = f"bench_{setup.name}"
+    if setup.has_database:
+        servers.postgres.execute(f'create database "{database}"')
+    round_trips = folder / f"{setup.name}-round-trips"
+    round_trips.mkdir()
+    environment, log = _environment(setup, servers, database, round_trips), folder / f"{setup.name}.log"
     with log.open("w") as out, contextlib.ExitStack() as stack:
-        if name == "wfcelery":
-            subprocess.run([sys.executable, "-c", UPGRADE], cwd=ROOT, env=environment, check=True, stdout=out, stderr=subprocess.STDOUT)
-        worker = [sys.executable, "-m", "celery", "-A", MODULES[name], *WORKER]
-        stack.enter_context(_ended(subprocess.Popen(worker, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)))
-        caller = [sys.executable, "-m", "benchmarks.client", MODULES[name]]
-        pipe = subprocess.PIPE
-        client = subprocess.Popen(caller, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, stderr=out, text=True)
+        for command in setup.prepare:
+            words = _words(setup, command)
+            subprocess.run(words, cwd=ROOT, env=environment, check=True, stdout=out, stderr=subprocess.STDOUT)
+        workers = []
+        for command in setup.workers:
+            words = _words(setup, command)
+            workers.append(subprocess.Popen(words, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT))
+            stack.enter_context(_ended(workers[-1]))
+        words, pipe = _words(setup, ("-m", "benchmarks.client", "{module}")), subprocess.PIPE
+        client = subprocess.Popen(words, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, stderr=out, text=True)
         stack.enter_context(_ended(client))
-        yield Caller(client, log)
+        yield Running(setup, client, tuple(workers), database, round_trips, log)
 
 
-def _environment(name: str, servers: Servers) -> Mapping[str, str]:
-    first = {"raw": 0, "wfcelery": 2}[name]
+def _words(setup: Setup, command: Command) -> list[str]:
+    return [setup.python, *(word.format(module=setup.module) if word == "{module}" else word for word in command)]
+
+
+def _environment(setup: Setup, servers: Servers, database: str, round_trips: Path) -> Mapping[str, str]:
+    first = 2 * [side.name for side in SIDES].index(setup.name)
+    postgres = servers.postgres
     return os.environ | {
         "BENCH_BROKER": servers.redis.url(first),
         "BENCH_RESULTS": servers.redis.url(first + 1),
-        "WFCELERY_DATABASE_URL": servers.postgres.socket_url(),
+        "BENCH_DATABASE": f"host={postgres.folder} port={postgres.port} user=postgres dbname={database}",
+        "BENCH_ROUND_TRIPS": str(round_trips),
+        "WFCELERY_DATABASE_URL": postgres.socket_url(database),
     }
 
 

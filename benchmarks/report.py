@@ -1,126 +1,137 @@
-"""What a run of the benchmark leaves behind: a file that grows by one cell at a time, and a table."""
+"""What the cells say: medians, spreads, ratios, and the file that holds them all."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
-import subprocess
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.workloads import WORKLOADS, Measured, Workload
+from benchmarks.cells import Cell, Journal
+from benchmarks.sides.catalogue import FLOOR, OURS, RAW
+from benchmarks.workloads import WORKLOADS
 
-SIDES = ("raw", "wfcelery")
-LABELS = {"raw": "raw Celery", "wfcelery": "wfcelery"}
+AGAINST_RAW = ("W1", "W2", "W3_100", "W3_1000", "W3_10000", "W4")
+AGAINST_FLOOR = ("W1", "W2", "W3_1000", "W4")
+LONG_CHAINS = ("W6_100", "W6_1000", "W6_10000")
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One workload, on one side, in one round."""
+class Spread:
+    """The figures of one cell over the rounds."""
 
-    round: int
-    side: str
-    workload: str
-    size: int
-    figure: float | None
-    answers: int
-    error: str | None = None
+    median: float
+    least: float
+    most: float
 
 
-@dataclass(slots=True)
 class Report:
-    """All cells so far; written anew, as a whole, after each of them."""
+    """Reads cells. A workload with a wrong or missing answer in any round has no figure on that side."""
 
-    path: Path | None
-    facts: dict[str, str]
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    cells: list[Cell] = field(default_factory=list)
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self.cells = cells
 
-    def add(self, round_: int, side: str, workload: Workload, size: int, measured: Measured | None, error: str | None = None) -> None:
-        figure, answers = (measured.figure, measured.answers) if measured else (None, 0)
-        self.cells.append(Cell(round_, side, workload.name, size, figure, answers, error))
-        if self.path is not None:
-            self._write(self.path)
-
-    def ratios(self) -> dict[str, float | None]:
-        """wfcelery's figure over raw Celery's of the same round; the median of the rounds; none if any answer was wrong."""
-        return {workload.name: self._ratio(workload.name) for workload in WORKLOADS}
-
-    def median(self, side: str, workload: str) -> float | None:
-        figures = self._figures(side, workload)
-        return statistics.median(figures.values()) if figures else None
-
-    def size(self, workload: Workload) -> int:
-        """How large the workload was in this run."""
-        return next((cell.size for cell in self.cells if cell.workload == workload.name), workload.size)
-
-    def lost(self) -> list[Cell]:
-        return [cell for cell in self.cells if cell.error is not None]
-
-    def _ratio(self, workload: str) -> float | None:
-        ours, raw = self._figures("wfcelery", workload), self._figures("raw", workload)
-        both = ours.keys() & raw.keys()
-        return round(statistics.median(ours[round_] / raw[round_] for round_ in both), 3) if both else None
-
-    def _figures(self, side: str, workload: str) -> dict[int, float]:
-        cells = [cell for cell in self.cells if (cell.side, cell.workload) == (side, workload)]
+    def figures(self, side: str, workload: str) -> dict[int, float]:
+        """By round; empty where any answer was lost."""
+        cells = self._of(side, workload)
         if any(cell.error for cell in cells):
             return {}
         return {cell.round: cell.figure for cell in cells if cell.figure is not None}
 
-    def _write(self, path: Path) -> None:
-        document: dict[str, Any] = {
-            "at": self.at.isoformat(timespec="seconds"),
-            "commit": commit(),
-            "rounds": max(cell.round for cell in self.cells),
-            "ratios": self.ratios(),
-            "answers_checked": sum(cell.answers for cell in self.cells),
-            "servers": self.facts,
-            "machine": machine(),
-            "cells": [asdict(cell) for cell in self.cells],
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_suffix(".part")
-        half.write_text(json.dumps(document, indent=1) + "\n")
-        half.replace(path)
+    def spread(self, side: str, workload: str) -> Spread | None:
+        return _spread(self.figures(side, workload).values())
+
+    def ratio(self, side: str, other: str, workload: str) -> Spread | None:
+        """The side's figure over the other's of the same round."""
+        ours, theirs = self.figures(side, workload), self.figures(other, workload)
+        return _spread(ours[round_] / theirs[round_] for round_ in ours.keys() & theirs.keys())
+
+    def flatness(self, side: str) -> Spread | None:
+        """The cost of a step where it is highest over where it is lowest, of one run of 100, 1,000 and 10,000 steps."""
+        figures = [self.figures(side, workload) for workload in LONG_CHAINS]
+        rounds = set.intersection(*(set(each) for each in figures))
+        return _spread(max(each[round_] for each in figures) / min(each[round_] for each in figures) for round_ in rounds)
+
+    def per_step(self, side: str, workload: str, name: str) -> float | None:
+        """The median of one of its costs (`Costs.per_step`)."""
+        return _median(cell.per_step[name] for cell in self._whole(side, workload) if cell.per_step and name in cell.per_step)
+
+    def memory(self, side: str, group: str) -> float | None:
+        """The most that a group of processes held in any cell, in MB."""
+        return max((cell.memory_mb[group] for cell in self.cells if cell.side == side and cell.memory_mb), default=None)
+
+    def other_cores(self) -> float | None:
+        """What else the machine did meanwhile: the median of the cells, in cores."""
+        return _median(cell.other_cores for cell in self.cells if cell.other_cores is not None)
+
+    def size(self, workload: str) -> int | None:
+        """How large the workload was in this run."""
+        return next((cell.size for cell in self.cells if cell.workload == workload), None)
+
+    def lost(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell.error is not None]
+
+    def answers(self) -> int:
+        return sum(cell.answers for cell in self.cells)
+
+    def _of(self, side: str, workload: str) -> list[Cell]:
+        return [cell for cell in self.cells if (cell.side, cell.workload) == (side, workload)]
+
+    def _whole(self, side: str, workload: str) -> list[Cell]:
+        return [cell for cell in self._of(side, workload) if cell.error is None]
 
 
-def table(report: Report) -> str:
-    """Medians side by side and their ratio, as Markdown."""
-    ratios = report.ratios()
-    lines = ["| | workload | raw Celery | wfcelery | ratio |", "|---|---|---|---|---|"]
-    for workload in WORKLOADS:
-        raw, ours = (_text(report.median(side, workload.name), workload.unit) for side in SIDES)
-        ratio = ratios[workload.name]
-        better = " (more is better)" if workload.more_is_better else ""
-        what = workload.what.format(size=f"{report.size(workload):,}")
-        lines.append(f"| {workload.name} | {what}{better} | {raw} | {ours} | {'-' if ratio is None else f'{ratio:.2f}'} |")
-    return "\n".join(lines)
+def document(journal: Journal, finished: bool) -> dict[str, Any]:
+    """The results file. Every ratio is wfcelery's figure (prefork) over the other's in the same round, the median of the rounds."""
+    report, plan = Report(journal.cells), journal.plan
+    late = report.spread(OURS, "W5")
+    return {
+        "at": journal.at,
+        "commit": plan.commit + (f"+{plan.code}" if plan.code else ""),
+        "finished": finished,
+        "rounds": {
+            workload.name: {side: list(report.figures(side, workload.name).values()) for side in plan.sides} for workload in WORKLOADS
+        },
+        "ratios": _medians(AGAINST_RAW, lambda workload: report.ratio(OURS, RAW, workload)) | {"W6": _rounded(report.flatness(OURS))},
+        "floor": _medians(AGAINST_FLOOR, lambda workload: report.ratio(OURS, FLOOR, workload)),
+        "W5_late_p95_ms": _rounded(late),
+        "answers_checked": report.answers(),
+        "cells_without_a_figure": len(report.lost()),
+        "other_cores": report.other_cores(),
+        "servers": plan.servers,
+        "machine": plan.machine,
+        "cells": [asdict(cell) for cell in journal.cells],
+    }
 
 
-def machine() -> dict[str, str]:
-    packages = {name: version(name) for name in ("celery", "kombu", "redis", "psycopg", "sqlalchemy")}
-    return {"python": platform.python_version(), "system": platform.platform(), "cores": str(os.cpu_count())} | packages
+def write(path: Path, journal: Journal) -> None:
+    """All at once or not at all."""
+    half = path.with_suffix(".part")
+    half.write_text(json.dumps(document(journal, finished=True), indent=1) + "\n")
+    half.replace(path)
 
 
-def commit() -> str:
-    """The commit measured, with a plus where the work tree differs from it."""
-    here = Path(__file__).parent
-    try:
-        head = _git("rev-parse", "--short=12", "HEAD", folder=here)
-        return head + ("+" if _git("status", "--porcelain", "--untracked-files=no", folder=here) else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+def read(path: Path) -> tuple[dict[str, Any], Report]:
+    """A results file, and its cells."""
+    told = json.loads(path.read_text())
+    return told, Report([Cell(**cell) for cell in told["cells"]])
 
 
-def _git(*words: str, folder: Path) -> str:
-    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+def _medians(workloads: Sequence[str], ratio: Callable[[str], Spread | None]) -> dict[str, float | None]:
+    return {workload: _rounded(ratio(workload)) for workload in workloads}
 
 
-def _text(figure: float | None, unit: str) -> str:
-    return "-" if figure is None else f"{figure:,.3g} {unit}" if figure < 1000 else f"{figure:,.0f} {unit}"
+def _rounded(spread: Spread | None) -> float | None:
+    return None if spread is None else round(spread.median, 3)
+
+
+def _spread(values: Any) -> Spread | None:
+    found = sorted(values)
+    return Spread(statistics.median(found), found[0], found[-1]) if found else None
+
+
+def _median(values: Any) -> float | None:
+    found = list(values)
+    return statistics.median(found) if found else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,11 +33,16 @@ def spread(self: Any, width: int) -> Any:
     return self.replace(chord([add_one.s(number) for number in range(width)], total.s()))
 
 
+@app.task
+def woken(begun: float) -> list[float]:
+    return [begun, time.time()]
+
+
 @dataclass(frozen=True, slots=True)
 class Pending:
-    get: Callable[..., int]
+    get: Callable[..., Any]
 
-    def result(self, timeout: float) -> int:
+    def result(self, timeout: float) -> Any:
         return self.get(timeout=timeout)
 
 
@@ -46,3 +52,8 @@ def start_chain(value: int) -> Pending:
 
 def start_fan(width: int) -> Pending:
     return Pending(spread.delay(width).get)
+
+
+def start_sleep(seconds: float) -> Pending:
+    # A countdown is held in a worker's memory: the nearest that Celery has, and not durable.
+    return Pending(woken.apply_async((time.time(),), countdown=seconds).get)

@@ -1,0 +1,122 @@
+"""The tables that the benchmark prints, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.costs import BROKER_COUNTS, DATABASE_COUNTS, GROUPS
+from benchmarks.report import AGAINST_FLOOR, AGAINST_RAW, Report, Spread
+from benchmarks.sides.catalogue import BY_NAME, FLOOR, RAW
+from benchmarks.workloads import WORKLOADS, Workload
+
+COSTED = ("W1", "W2", "W3_1000", "W3_10000", "W6_1000")
+COUNT_NAMES = {
+    "statements": "statements",
+    "round_trips": "round trips",
+    "commits": "commits",
+    "rows": "rows",
+    "wal_bytes": "WAL bytes",
+    "messages": "messages",
+    "broker_commands": "broker commands",
+    "broker_reads": "broker round trips",
+}
+
+
+def figures(report: Report, sides: Sequence[str]) -> str:
+    """Medians with their spread, a column for each side."""
+    rows = [["", "workload", *(BY_NAME[side].label for side in sides)]]
+    for workload in WORKLOADS:
+        if report.size(workload.name) is not None:
+            rows.append([_short(workload), _what(report, workload), *(_figure(report, side, workload) for side in sides)])
+    return _table(rows)
+
+
+def ratios(report: Report, sides: Sequence[str]) -> str:
+    """Every other side beside raw Celery, and wfcelery beside the floor, of the same round."""
+    others = [side for side in sides if side != RAW] if RAW in sides else []
+    beside_floor = [side for side in sides if side not in (RAW, FLOOR)] if FLOOR in sides else []
+    head = [f"{BY_NAME[side].label} / raw" for side in others] + [f"{BY_NAME[side].label} / floor" for side in beside_floor]
+    rows = [["", *head]]
+    for name in AGAINST_RAW:
+        found = [report.ratio(side, RAW, name) for side in others]
+        found += [report.ratio(side, FLOOR, name) if name in AGAINST_FLOOR else None for side in beside_floor]
+        if any(found):
+            rows.append([_shortened(name), *(_spread(each) for each in found)])
+    flat = [report.flatness(side) for side in others]
+    if any(flat):
+        rows.append(["W6, dearest size / cheapest", *(_spread(each) for each in flat), *([""] * len(beside_floor))])
+    return _table(rows)
+
+
+def costs(report: Report, sides: Sequence[str]) -> str:
+    """What a step costs, by workload and side: CPU in ms by group of processes, and the counts."""
+    names = DATABASE_COUNTS + BROKER_COUNTS
+    rows = [["", "side", *(f"{group} ms" for group in GROUPS), "all ms", *(COUNT_NAMES[name] for name in names)]]
+    for workload in COSTED:
+        for side in sides:
+            cpu = [report.per_step(side, workload, f"cpu_{group}") for group in GROUPS]
+            spent = [each for each in cpu if each is not None]
+            if spent:
+                counted = [report.per_step(side, workload, name) for name in names]
+                shown = [_number(each) for each in (*cpu, sum(spent), *counted)]
+                rows.append([_shortened(workload), BY_NAME[side].label, *shown])
+    return _table(rows)
+
+
+def memory(report: Report, sides: Sequence[str]) -> str:
+    """PSS at its highest in any cell, in MB; the database and the broker serve all sides at once."""
+    rows = [["side", *GROUPS]]
+    for side in sides:
+        held = [report.memory(side, group) for group in GROUPS]
+        rows.append([BY_NAME[side].label, *("-" if each is None else f"{each:.0f}" for each in held)])
+    return _table(rows)
+
+
+def all_of(report: Report, sides: Sequence[str]) -> str:
+    parts = [figures(report, sides), "Ratios, median (least to most):", ratios(report, sides)]
+    parts += ["Costs per step, medians:", costs(report, sides), "Memory, MB:", memory(report, sides)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _figure(report: Report, side: str, workload: Workload) -> str:
+    if workload.name in BY_NAME[side].lacks:
+        return "-"
+    found = report.spread(side, workload.name)
+    if found is None:
+        return "no figure" if any((cell.side, cell.workload) == (side, workload.name) for cell in report.cells) else ""
+    return f"{_spread(found)} {workload.unit}"
+
+
+def _what(report: Report, workload: Workload) -> str:
+    better = " (more is better)" if workload.more_is_better else ""
+    return workload.what.format(size=f"{report.size(workload.name):,}") + better
+
+
+def _short(workload: Workload) -> str:
+    return _shortened(workload.name)
+
+
+def _shortened(name: str) -> str:
+    first, _, size = name.partition("_")
+    return f"{first}, {int(size):,}" if size else first
+
+
+def _spread(found: Spread | None) -> str:
+    if found is None:
+        return ""
+    if found.least == found.most:
+        return _number(found.median)
+    return f"{_number(found.median)} ({_number(found.least)} to {_number(found.most)})"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value >= 0.01 else f"{value:.1g}"
+
+
+def _table(rows: list[list[str]]) -> str:
+    head, *rest = rows
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rest])
