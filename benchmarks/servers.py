@@ -10,7 +10,12 @@ from tests.servers.postgres import Postgres
 from tests.servers.valkey import Valkey
 
 # The counting that many a production server does too, and enough old WAL to read what a cell has written.
-COUNTING = {"shared_preload_libraries": "pg_stat_statements", "wal_keep_size": "1GB", "max_wal_size": "4GB"}
+COUNTING = {
+    "shared_preload_libraries": "pg_stat_statements",
+    "pg_stat_statements.track_utility": "off",
+    "wal_keep_size": "1GB",
+    "max_wal_size": "4GB",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def figures(report: Report, sides: Sequence[str]) -> str:
     rows = [["", "workload", *(BY_NAME[side].label for side in sides)]]
     for workload in WORKLOADS:
         if report.size(workload.name) is not None:
-            rows.append([_short(workload), _what(report, workload), *(_figure(report, side, workload) for side in sides)])
+            rows.append([_shortened(workload.name), _what(report, workload), *(_figure(report, side, workload) for side in sides)])
     return _table(rows)
 
 
@@ -48,18 +48,22 @@ def ratios(report: Report, sides: Sequence[str]) -> str:
     return _table(rows)
 
 
-def costs(report: Report, sides: Sequence[str]) -> str:
-    """What a step costs, by workload and side: CPU in ms by group of processes, and the counts."""
+def cpu(report: Report, sides: Sequence[str]) -> str:
+    """CPU in ms a step, by workload, side and group of processes. Empty where nothing was read."""
+    rows = [["", "side", *GROUPS, "together"]]
+    for workload, side in _costed(report, sides):
+        spent = [report.per_step(side, workload, f"cpu_{group}") or 0.0 for group in GROUPS]
+        rows.append([_shortened(workload), BY_NAME[side].label, *(_number(each) for each in (*spent, sum(spent)))])
+    return _table(rows)
+
+
+def counts(report: Report, sides: Sequence[str]) -> str:
+    """What reached the database and the broker, a step. Empty where nothing was read."""
     names = DATABASE_COUNTS + BROKER_COUNTS
-    rows = [["", "side", *(f"{group} ms" for group in GROUPS), "all ms", *(COUNT_NAMES[name] for name in names)]]
-    for workload in COSTED:
-        for side in sides:
-            cpu = [report.per_step(side, workload, f"cpu_{group}") for group in GROUPS]
-            spent = [each for each in cpu if each is not None]
-            if spent:
-                counted = [report.per_step(side, workload, name) for name in names]
-                shown = [_number(each) for each in (*cpu, sum(spent), *counted)]
-                rows.append([_shortened(workload), BY_NAME[side].label, *shown])
+    rows = [["", "side", *(COUNT_NAMES[name] for name in names)]]
+    for workload, side in _costed(report, sides):
+        counted = [report.per_step(side, workload, name) for name in names]
+        rows.append([_shortened(workload), BY_NAME[side].label, *(_number(each) for each in counted)])
     return _table(rows)
 
 
@@ -68,14 +72,19 @@ def memory(report: Report, sides: Sequence[str]) -> str:
     rows = [["side", *GROUPS]]
     for side in sides:
         held = [report.memory(side, group) for group in GROUPS]
-        rows.append([BY_NAME[side].label, *("-" if each is None else f"{each:.0f}" for each in held)])
+        if any(held):
+            rows.append([BY_NAME[side].label, *("-" if each is None else f"{each:.0f}" for each in held)])
     return _table(rows)
 
 
 def all_of(report: Report, sides: Sequence[str]) -> str:
     parts = [figures(report, sides), "Ratios, median (least to most):", ratios(report, sides)]
-    parts += ["Costs per step, medians:", costs(report, sides), "Memory, MB:", memory(report, sides)]
-    return "\n\n".join(part for part in parts if part)
+    parts += ["CPU ms per step, medians:", cpu(report, sides), "Per step, medians:", counts(report, sides)]
+    return "\n\n".join([*parts, "Memory, MB:", memory(report, sides)])
+
+
+def _costed(report: Report, sides: Sequence[str]) -> list[tuple[str, str]]:
+    return [(workload, side) for workload in COSTED for side in sides if report.per_step(side, workload, "cpu_worker") is not None]
 
 
 def _figure(report: Report, side: str, workload: Workload) -> str:
@@ -90,10 +99,6 @@ def _figure(report: Report, side: str, workload: Workload) -> str:
 def _what(report: Report, workload: Workload) -> str:
     better = " (more is better)" if workload.more_is_better else ""
     return workload.what.format(size=f"{report.size(workload.name):,}") + better
-
-
-def _short(workload: Workload) -> str:
-    return _shortened(workload.name)
 
 
 def _shortened(name: str) -> str:
@@ -119,4 +124,6 @@ def _number(value: float | None) -> str:
 
 def _table(rows: list[list[str]]) -> str:
     head, *rest = rows
+    if not rest:
+        return ""
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rest])
