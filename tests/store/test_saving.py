@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -12,12 +13,12 @@ from tests.store.rows import begun, change, claimed, column, commit, look, ready
 from wfcelery.clock import uuid7
 from wfcelery.core.decision import DeadLetter, Decision
 from wfcelery.core.events import note
-from wfcelery.core.rows import StepRow, WaitRow
+from wfcelery.core.rows import RunRow, StepRow, WaitRow
 from wfcelery.core.states import RunStatus, StepStatus
 from wfcelery.errors import RowChanged
 from wfcelery.store import inbox
 from wfcelery.store.database import Database
-from wfcelery.store.hot import Saved, Stale, save_fast
+from wfcelery.store.hot import Saved, Stale, is_hot, save_fast
 from wfcelery.store.loading import claim_group, load_results, load_steps, lock_run
 from wfcelery.store.saving import RING_AFTER, save
 
@@ -380,14 +381,23 @@ def test_the_hot_path_leaves_no_version_behind_where_the_place_is_taken(database
     assert run_of(database, decision.run.id).version == 1
 
 
-def test_the_hot_path_writes_over_a_blocked_step(database: Database) -> None:
-    row = ready("b", status=StepStatus.BLOCKED, blockers=1)
-    run = begun(database, row)
-    seen = run_of(database, run)
-    kept = replace(
-        row, seen=(StepStatus.BLOCKED, None), status=StepStatus.RUNNING, blockers=0, attempt=1, token=uuid4(), claimed_by=uuid4()
-    )
-    save_fast(
-        database, Decision(replace(seen, open_steps=2), seen.version, steps=[replace(kept, child="1:1")], facts=[note("step_ready", "b")])
-    )
-    assert look(database, "select status, attempt, claimed_at is not null from wf_step") == [("running", 1, True)]
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"steps": [ready("b", item=0)]},
+        {"steps": [ready("b", delay=2.0)]},
+        {"steps": [ready("b"), ready("c")]},
+        {"steps": [ready("b", status=StepStatus.SKIPPED)]},
+        {"steps": [replace(_kept(), seen=(StepStatus.BLOCKED, None))]},
+        {"steps": [replace(_kept(), status=StepStatus.FAILED, seen=(StepStatus.RUNNING, uuid4()))]},
+        {"waits_closed": [uuid4()]},
+        {"inbox_done": [uuid4()]},
+        {"grace": 30.0},
+        {"ignored": "late"},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_what_has_more_to_say_is_not_written_by_the_hot_path(beside: dict[str, Any]) -> None:
+    plain = Decision(RunRow(uuid4(), "default", "order", "s", RunStatus.RUNNING, 1, {}), 1, steps=[_kept()])
+    assert is_hot(plain)
+    assert not is_hot(replace(plain, **beside))

@@ -23,7 +23,7 @@ from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.errors import IllegalTransition, InternalError, RowChanged, Unavailable
 from wfcelery.store.database import Tx
 from wfcelery.store.failures import CommitUnknown, LockTimeout, SerializationClash
-from wfcelery.store.hot import Stale, save_fast
+from wfcelery.store.hot import Stale, is_hot, save_fast
 from wfcelery.store.inbox import look
 from wfcelery.store.loading import load_kept, load_results, load_steps, lock_run
 from wfcelery.store.quarantine import put_aside
@@ -192,19 +192,6 @@ def _optimistic(runtime: Runtime, facts: Sequence[Fact], rows: Sequence[StepRow]
         return None
     known.learn(decision)
     return Applied(decision, known, saved.inbox)
-
-
-def is_hot(decision: Decision) -> bool:
-    """Whether a decision has the shape of the hot path: at most two steps, and nothing beside them."""
-    return (
-        len(decision.steps) <= 2
-        and all(row.item == NO_ITEM and row.items_left is None for row in decision.steps)
-        and sum(row.seen is None for row in decision.steps) <= 1
-        and sum(row.seen is not None for row in decision.steps) <= 1
-        and not (decision.waits or decision.waits_came or decision.waits_closed or decision.waits_reopened)
-        and not (decision.dead_letters or decision.retried or decision.inbox_done)
-        and decision.grace is None
-    )
 
 
 def _locked(
