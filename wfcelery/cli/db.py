@@ -9,8 +9,6 @@ import click
 from wfcelery.cli import output
 from wfcelery.cli.target import context
 from wfcelery.definition.spans import seconds
-from wfcelery.service import expiring
-from wfcelery.store import migrations
 
 
 @click.group()
@@ -26,6 +24,8 @@ _json = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def upgrade(ctx: click.Context, as_json: bool) -> None:
     """Create the tables, or bring them up to this release; does nothing where they are."""
+    from wfcelery.store import migrations
+
     before, after = migrations.upgrade(context(ctx).database)
     if as_json:
         click.echo(json.dumps({"before": before, "after": after}))
@@ -38,6 +38,8 @@ def upgrade(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def check(ctx: click.Context, as_json: bool) -> None:
     """Exit code 1 where the tables are missing or not those of this release."""
+    from wfcelery.store import migrations
+
     found, wanted = migrations.versions(context(ctx).database)
     if as_json:
         click.echo(json.dumps({"found": found, "wanted": wanted}))
@@ -59,6 +61,8 @@ def expire(ctx: click.Context, older_than: str | None, as_json: bool) -> None:
     Beat asks the workers for it each minute; this is for fleets without a beat, and for operators. A run with an open
     dead letter stays until that is retried or purged.
     """
+    from wfcelery.service import expiring
+
     here = context(ctx)
     kept_for = None if older_than is None else seconds(older_than)
     if kept_for == 0:

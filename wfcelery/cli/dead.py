@@ -9,7 +9,6 @@ import click
 
 from wfcelery.cli import output
 from wfcelery.cli.target import context
-from wfcelery.service import dead_letters as service
 
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object, or one a line.")
 
@@ -28,6 +27,8 @@ def dead() -> None:
 @click.pass_context
 def list_(ctx: click.Context, /, quiet: bool, as_json: bool, **filters: Any) -> None:
     """The newest dead letters."""
+    from wfcelery.service import dead_letters as service
+
     found = service.listed(context(ctx), **filters)
     if quiet:
         for letter in found:
@@ -47,6 +48,8 @@ def list_(ctx: click.Context, /, quiet: bool, as_json: bool, **filters: Any) -> 
 @click.pass_context
 def show(ctx: click.Context, /, letter: str, as_json: bool) -> None:
     """One dead letter."""
+    from wfcelery.service import dead_letters as service
+
     found = service.shown(context(ctx), letter)
     if as_json:
         output.as_json(found)
@@ -64,6 +67,8 @@ def show(ctx: click.Context, /, letter: str, as_json: bool) -> None:
 @click.pass_context
 def retry(ctx: click.Context, /, letter: tuple[str, ...], everything: bool, workflow: str | None, by: str | None, as_json: bool) -> None:
     """Give steps another episode, with new budgets; a run that failed because of one goes on."""
+    from wfcelery.service import dead_letters as service
+
     if not letter and not everything:
         raise click.UsageError("name a dead letter, or say --all")
     count = service.retry(context(ctx), None if everything else letter, workflow=workflow, by=by)
@@ -81,6 +86,8 @@ def retry(ctx: click.Context, /, letter: tuple[str, ...], everything: bool, work
 @click.pass_context
 def purge(ctx: click.Context, /, letter: tuple[str, ...], everything: bool, yes: bool, as_json: bool) -> None:
     """Delete dead letters; their runs stay as they are."""
+    from wfcelery.service import dead_letters as service
+
     if not letter and not everything:
         raise click.UsageError("name a dead letter, or say --all")
     if not yes:

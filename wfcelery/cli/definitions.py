@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from wfcelery.cli import output
 from wfcelery.cli.target import context, load_code, target
-from wfcelery.definition.model import Definition
 from wfcelery.errors import DefinitionProblems, Misconfigured
-from wfcelery.service import definitions as service
+
+if TYPE_CHECKING:
+    from wfcelery.definition.model import Definition
 
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object, or one a line.")
 
@@ -28,6 +30,8 @@ def definitions() -> None:
 @click.pass_context
 def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
     """Tell everything wrong with YAML FILES and with the workflows of the app (-A); writes nothing."""
+    from wfcelery.service import definitions as service
+
     where = target(ctx).app
     found: list[Definition] = []
     wrong: list[str] = []
@@ -59,6 +63,8 @@ def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
 @click.pass_context
 def publish(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
     """Store the definitions of YAML FILES, or of none where one has a problem."""
+    from wfcelery.service import definitions as service
+
     for published in service.publish(context(ctx), files):
         if as_json:
             click.echo(json.dumps(asdict(published)))
@@ -72,6 +78,8 @@ def publish(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
 @click.pass_context
 def list_(ctx: click.Context, as_json: bool) -> None:
     """Every stored definition, newest first."""
+    from wfcelery.service import definitions as service
+
     found = service.listed(context(ctx))
     columns = ("name", "version", "revision", "status", "stored_at", "signature")
     table = [{column: getattr(row, column) for column in columns} for row in found]
@@ -88,4 +96,6 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """The newest definition of NAME, or the one of a signature, as canonical JSON; with --json on one line."""
+    from wfcelery.service import definitions as service
+
     click.echo(json.dumps(json.loads(service.shown(context(ctx), name).body), indent=None if as_json else 2))

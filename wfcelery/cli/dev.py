@@ -8,13 +8,10 @@ from pathlib import Path
 
 import click
 
-from wfcelery.authoring.registry import registry
 from wfcelery.cli import output
 from wfcelery.cli.supervisor import Child, worker_command, worker_environment
 from wfcelery.cli.target import load_code, target
 from wfcelery.errors import Misconfigured
-from wfcelery.store import migrations
-from wfcelery.store.database import Database
 
 FILE = "wfcelery.db"
 
@@ -31,6 +28,9 @@ def dev(ctx: click.Context, module: str | None, app: str | None, concurrency: in
     Makes the tables or brings them up to date, and starts the worker again when it dies; what it was doing goes on.
     Any other process starts runs in the same database.
     """
+    from wfcelery.store import migrations
+    from wfcelery.store.database import Database
+
     given = target(ctx)
     name = module or app or given.app
     if name is None:
@@ -64,12 +64,16 @@ def supervise(name: str, url: str, concurrency: int, loglevel: str) -> None:
 
 def _look_at(name: str) -> None:
     """Import it here too: what is wrong with it is told now, once, and not by a worker that comes and goes."""
+    from wfcelery.authoring.registry import registry
+
     load_code(name)
     if not list(registry.workflows()) and not list(registry.steps()):
         raise Misconfigured(f"{name} has no workflow and no step: import them there")
 
 
 def _introduce(name: str, url: str) -> None:
+    from wfcelery.authoring.registry import registry
+
     workflows = [workflow.name for workflow in registry.workflows()]
     output.say(f"{name}: {', '.join(workflows) or 'no workflow'}")
     output.say(f"tables  {url}")

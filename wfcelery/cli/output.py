@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import BaseModel
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.console import Console
+    from rich.text import Text
 
 TAIL = 8  # characters of an id that people see in a table
 MARKS = {
@@ -34,6 +35,8 @@ MARKS = {
 
 def console() -> Console:
     """Where results go."""
+    from rich.console import Console
+
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
@@ -44,10 +47,7 @@ def say(text: str) -> None:
 
 def as_json(found: BaseModel | Sequence[BaseModel]) -> None:
     """One model as a JSON object, several as JSON Lines."""
-    if isinstance(found, BaseModel):
-        click.echo(found.model_dump_json())
-        return
-    for one in found:
+    for one in found if isinstance(found, Sequence) else [found]:
         click.echo(one.model_dump_json())
 
 
@@ -58,6 +58,8 @@ def rows(found: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
         for row in found:
             click.echo("\t".join(_cell(row.get(column)) for column in columns))
         return
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column)
@@ -68,12 +70,16 @@ def rows(found: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
 
 def status(word: str) -> Text:
     """A status with its mark."""
+    from rich.text import Text
+
     mark, style = MARKS.get(word, ("·", "default"))
     return Text(f"{mark} {word}", style=style)
 
 
 def _shown(column: str, value: Any) -> Text:
     """A cell for people: a status with its mark, an id by the tail that every verb takes."""
+    from rich.text import Text
+
     if column == "status":
         return status(str(value))
     text = _cell(value)

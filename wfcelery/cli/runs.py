@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
-from rich.console import Group
-from rich.live import Live
-from rich.text import Text
-from rich.tree import Tree
 
 from wfcelery.cli import output
 from wfcelery.cli.target import context
 from wfcelery.clock import monotonic
 from wfcelery.definition.spans import seconds
-from wfcelery.errors import NotAllowedNow, NotFound, RowChanged, StillRunning
-from wfcelery.service import healing, verifying
-from wfcelery.service import runs as service
-from wfcelery.service.context import Context
-from wfcelery.service.invariants import Ledgers, read_effects, read_starts, read_tap
-from wfcelery.service.starting import start_workflow
-from wfcelery.service.views import AttemptView, CommitView, RunView, StepView, Verdict
-from wfcelery.store.failures import LockTimeout
+from wfcelery.errors import NotAllowedNow, NotFound, StillRunning
+
+if TYPE_CHECKING:
+    from wfcelery.service.views import CommitView
 
 ENDED = ("succeeded", "failed", "cancelled", "timed_out")
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object, or one a line.")
@@ -57,6 +48,8 @@ def runs() -> None:
 @click.pass_context
 def start(ctx: click.Context, /, workflow: str, input: str, wait: bool, as_json: bool, **options: Any) -> None:  # noqa: A002
     """Start a run of WORKFLOW with INPUT, a JSON object."""
+    from wfcelery.service.starting import start_workflow
+
     context(ctx)
     given = {name: value for name, value in options.items() if value not in (None, ())}
     run = start_workflow(workflow, _object(input), **given)
@@ -98,6 +91,8 @@ def _object(text: str) -> dict[str, Any]:
 @click.pass_context
 def list_(ctx: click.Context, /, quiet: bool, as_json: bool, status: tuple[str, ...], **filters: Any) -> None:
     """The newest runs."""
+    from wfcelery.service import runs as service
+
     found = service.listed(context(ctx), statuses=status, **filters)
     if quiet:
         for run in found:
@@ -119,12 +114,16 @@ def list_(ctx: click.Context, /, quiet: bool, as_json: bool, status: tuple[str, 
 @click.pass_context
 def show(ctx: click.Context, /, run: str, items: bool, history: bool, as_json: bool) -> None:
     """One run as a tree: its steps, their attempts, durations and errors."""
+    from wfcelery.service import runs as service
+
     view = service.shown(context(ctx), run)
     if history:
         _show_history(service.told(context(ctx), UUID(view.id)), as_json)
     elif as_json:
         output.as_json(view)
     else:
+        from wfcelery.cli.trees import tree_of
+
         output.console().print(tree_of(view, items))
 
 
@@ -151,6 +150,11 @@ def _fact(fact: Mapping[str, Any]) -> dict[str, Any]:
 @click.pass_context
 def watch(ctx: click.Context, /, run: str, exit_status: bool, timeout: str | None, as_json: bool) -> None:
     """Follow a run until it ends. With --json: a line whenever something has changed."""
+    from rich.live import Live
+
+    from wfcelery.cli.trees import tree_of
+    from wfcelery.service import runs as service
+
     here = context(ctx)
     view, began = service.shown(here, run), monotonic()
     patience = None if timeout is None else seconds(timeout)
@@ -180,6 +184,8 @@ def watch(ctx: click.Context, /, run: str, exit_status: bool, timeout: str | Non
 @click.pass_context
 def cancel(ctx: click.Context, /, run: tuple[str, ...], reason: str, as_json: bool) -> None:
     """Ask runs to end: what has not begun never will, what is under way is told. One that has ended is refused."""
+    from wfcelery.service import runs as service
+
     here = context(ctx)
     for one in run:
         found = service.find(here, one)
@@ -210,16 +216,19 @@ def cancel(ctx: click.Context, /, run: tuple[str, ...], reason: str, as_json: bo
 @click.pass_context
 def verify(ctx: click.Context, /, run: tuple[str, ...], everything: bool, fix: bool, yes: bool, as_json: bool, **beside: Any) -> None:
     """Check that everything holds that must, by number: docs/reference/invariants.md. Exit code 1 where something does not."""
+    from wfcelery.cli.verification import Tally, fixed, ledgers_of
+    from wfcelery.service import verifying
+
     if not run and not everything:
         raise click.UsageError("name a run, or say --all")
     if yes and not fix:
         raise click.UsageError("--yes belongs to --fix")
     here = context(ctx)
-    ledgers = _ledgers(here.settings.retention or None, **beside)
-    tally = _Tally()
+    ledgers = ledgers_of(here.settings.retention or None, **beside)
+    tally = Tally()
     for verdict in verifying.verify(here, None if everything else run, ledgers):
         if fix and verdict.problems and verdict.run != verifying.ACROSS:
-            verdict = _fixed(here, verdict, ledgers, yes, tally)  # noqa: PLW2901
+            verdict = fixed(here, verdict, ledgers, yes, tally)  # noqa: PLW2901
         tally.count(verdict)
         if as_json:
             output.as_json(verdict)
@@ -232,125 +241,3 @@ def verify(ctx: click.Context, /, run: tuple[str, ...], everything: bool, fix: b
             output.say(hint)
     if tally.bad or tally.across:
         ctx.exit(1)
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What a check has come to, and what to do about it."""
-
-    runs: int = 0
-    bad: int = 0
-    across: int = 0  # problems of no single run
-    healable: int = 0
-
-    def count(self, verdict: Verdict) -> None:
-        if verdict.run == verifying.ACROSS:
-            self.across += len(verdict.problems)
-        else:
-            self.runs, self.bad = self.runs + 1, self.bad + bool(verdict.problems)
-
-    def line(self) -> str:
-        across = f"; {self.across} problems across runs (*)" if self.across else ""
-        return f"{self.runs} runs verified, {self.bad} with problems{across}"
-
-    def hints(self, fix: bool, yes: bool) -> Iterator[str]:
-        if self.bad and not fix:
-            yield "the same with --fix says what can be healed, and writes nothing"
-        elif self.healable and not yes:
-            yield f"nothing was written; the same with --fix --yes heals what can be healed of {self.healable} runs"
-
-
-def _fixed(here: Context, verdict: Verdict, ledgers: Ledgers, yes: bool, tally: _Tally) -> Verdict:
-    """Heal a run, or say what healing would do; the verdict after it."""
-    run = UUID(verdict.run)
-    try:
-        sayings = healing.heal(here, run) if yes else healing.planned(here, run)
-    except (RowChanged, LockTimeout):
-        output.say(f"{run}: it was being written, and is left as it is; verify it again")
-        return verdict
-    if not sayings:
-        output.say(f"{run}: nothing can be healed without making something up; look at wfcelery runs show {run} --history")
-        return verdict
-    tally.healable += 1
-    for says in sayings:
-        output.say(f"{run}: {'healed' if yes else 'would be healed'}: {says}")
-    return next(verifying.verify(here, [verdict.run], ledgers)) if yes else verdict
-
-
-def _ledgers(
-    retention: float | None,
-    effects: Path | None,
-    starts: Path | None,
-    tap: Path | None,
-    canaries: tuple[str, ...],
-    drained: bool,
-    bound: str | None,
-    purged: bool,
-) -> Ledgers:
-    late = None if bound is None else seconds(bound)
-    found = Ledgers(canaries=canaries, drained=drained, bound=late, retention=retention, purged=purged)
-    try:
-        if effects is not None:
-            found.effects, found.kinds, found.crashes = read_effects(effects)
-        found.starts = None if starts is None else read_starts(starts)
-        found.tap = None if tap is None else read_tap(tap)
-    except RecursionError as problem:
-        raise click.UsageError("a ledger is nested too deep") from problem
-    except ValueError as problem:
-        raise click.UsageError(str(problem)) from problem
-    return found
-
-
-def tree_of(view: RunView, every_item: bool) -> Tree:
-    """A run as people read it."""
-    head = Text.assemble(output.status(view.status), "  ", (view.workflow, "bold"), f"  {view.id}")
-    if view.key:
-        head.append(f"  key {view.key}")
-    if view.started is not None:
-        head.append(f"  {output.span(((view.ended or view.started) - view.started).total_seconds())}" if view.ended else "")
-    if view.error is not None:
-        head.append(f"\n{view.error.type}: {view.error.message}", style="red")
-    if view.reason and view.status in ("cancelled", "cancelling"):
-        head.append(f"\nreason: {view.reason}", style="yellow")
-    tree = Tree(head)
-    items: dict[str, list[StepView]] = {}
-    for step in view.steps:
-        if step.item is not None:
-            items.setdefault(step.name, []).append(step)
-    for step in view.steps:
-        if step.item is None:
-            branch = tree.add(_line(step))
-            _attempts(branch, step)
-            for item in items.get(step.name, ()):
-                if every_item or item.status not in ("succeeded", "held", "ready"):
-                    _attempts(branch.add(_line(item)), item)
-    return tree
-
-
-def _line(step: StepView) -> Text:
-    name = step.name if step.item is None else f"[{step.item}]"
-    line = Text.assemble(output.status(step.status), "  ", (name, "bold"))
-    if step.items is not None:
-        line.append(f"  {step.items - (step.items_left or 0)}/{step.items} items")
-    if step.attempt > 1:
-        line.append(f"  attempt {step.attempt}")
-    if step.why and step.status in ("held", "skipped", "cancelled"):
-        line.append(f"  ({step.why})", style="dim")
-    if step.attempts:
-        last = step.attempts[-1]
-        if last.started is not None:
-            line.append(f"  {output.span((last.ended - last.started).total_seconds())}", style="dim")
-    return line
-
-
-def _attempts(branch: Tree, step: StepView) -> None:
-    for attempt in step.attempts:
-        if attempt.outcome != "succeeded" or len(step.attempts) > 1:
-            branch.add(_attempt(attempt))
-
-
-def _attempt(attempt: AttemptView) -> Group | Text:
-    line = Text(f"attempt {attempt.number} {attempt.outcome}", style="dim")
-    if attempt.error is not None:
-        line.append(f": {attempt.error.type}: {attempt.error.message}", style="red")
-    return line

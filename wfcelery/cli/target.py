@@ -6,15 +6,15 @@ import importlib
 import importlib.util
 import os
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wfcelery.cli.lazy import Target
 from wfcelery.errors import Misconfigured
-from wfcelery.service.context import Context, configure, current, from_environment
-from wfcelery.settings import Settings
-from wfcelery.store.database import Database
+
+if TYPE_CHECKING:
+    from wfcelery.service.context import Context
 
 ATTRIBUTES = ("app", "celery", "celery_app")
 
@@ -26,6 +26,10 @@ def target(ctx: click.Context) -> Target:
 
 def context(ctx: click.Context) -> Context:
     """The context of this command line."""
+    from wfcelery.service.context import Context, configure, current, from_environment
+    from wfcelery.settings import Settings
+    from wfcelery.store.database import Database
+
     given = target(ctx)
     if given.database:
         os.environ["WFCELERY_DATABASE_URL"] = given.database

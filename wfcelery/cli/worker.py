@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from wfcelery.cli.target import context, find_app, target
-from wfcelery.integrations.installing import install
-from wfcelery.service import fleet
-from wfcelery.worker.bell import is_database
-from wfcelery.worker.launch import Bell, Launch, bare_app, choose_bell, start_worker
+
+if TYPE_CHECKING:
+    from wfcelery.worker.launch import Bell
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -31,11 +30,15 @@ def worker(ctx: click.Context, /, app: str | None, bell: str | None, every_queue
     Its settings are for this process alone, and what the app sets itself comes first. A stock `celery worker` of the
     same app carries workflows too.
     """
+    from wfcelery.service import fleet
+    from wfcelery.worker.bell import is_database
+    from wfcelery.worker.launch import Launch, choose_bell, start_worker
+
     given = target(ctx)
     given.app = app or given.app
     if given.app is None:
         raise click.UsageError("name the Celery app: wfcelery worker -A MODULE")
-    chosen = cast(Bell, bell or ("database" if is_database() else "broker"))
+    chosen = cast("Bell", bell or ("database" if is_database() else "broker"))
     choose_bell(chosen)
     given.app = celery_app = installed(given.app)
     queues: Sequence[str] = ()
@@ -47,6 +50,9 @@ def worker(ctx: click.Context, /, app: str | None, bell: str | None, every_queue
 
 def installed(where: Any) -> Any:
     """The app of `-A` with wfcelery on it; for a module without one, an app made for it."""
+    from wfcelery.integrations.installing import install
+    from wfcelery.worker.launch import bare_app
+
     found = find_app(where)
     if isinstance(found, ModuleType):
         found = bare_app([found.__name__])

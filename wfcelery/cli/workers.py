@@ -6,7 +6,6 @@ import click
 
 from wfcelery.cli import output
 from wfcelery.cli.target import context
-from wfcelery.service import fleet
 
 
 @click.group()
@@ -20,6 +19,8 @@ def workers() -> None:
 @click.pass_context
 def list_(ctx: click.Context, as_json: bool, quiet: bool) -> None:
     """Every worker that has a row: whether its lease holds, its queues, what it executes now."""
+    from wfcelery.service import fleet
+
     found = fleet.workers(context(ctx))
     if quiet:
         for worker in found:
