@@ -13,6 +13,7 @@ from tests.store.rows import look
 from wfcelery.errors import Misconfigured
 from wfcelery.store import migrations
 from wfcelery.store.database import Database
+from wfcelery.store.migrations import running
 from wfcelery.store.schema import metadata
 
 _POSTGRES = (
@@ -51,6 +52,10 @@ def _drop(database: Database) -> None:
         made.drop_all(connection)
         connection.commit()
     engine.dispose()
+
+
+def test_the_version_that_is_known_without_alembic_is_that_of_the_newest_revision() -> None:
+    assert migrations.wanted() == running.newest()
 
 
 def test_the_migrated_tables_are_those_of_the_schema(fresh_database: Database) -> None:

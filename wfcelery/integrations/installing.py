@@ -21,6 +21,7 @@ from wfcelery.service import definitions, expiring
 from wfcelery.service.context import Context
 from wfcelery.store import migrations
 from wfcelery.store.database import Database
+from wfcelery.store.statements import compile_all
 from wfcelery.worker import processes
 from wfcelery.worker.installation import Installation
 from wfcelery.worker.transacting import StepTransactions
@@ -130,6 +131,7 @@ def _look_around(installation: Installation) -> None:
     """The tables are there, and nothing this worker knows is wrong."""
     database = _database(installation)
     migrations.check(database)
+    compile_all(database.dialect)
     StepTransactions(database, installation.settings).refuse_levels(registry)
     wrong = definitions.check_code(None)
     if wrong:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from wfcelery.errors import AuthoringError
 from wfcelery.store.database import Database, SQLAlchemyTx, Tx, same_database
+
+if TYPE_CHECKING:  # whoever gives a session has loaded the ORM; nobody else needs its time and memory
+    from sqlalchemy.orm import Session, SessionTransaction
 
 _WAITING = "wfcelery_waiting"
 
@@ -82,10 +85,12 @@ class JoinedConnection:
 
 def _plain(session: Any) -> Session:
     """The session itself: a scoped one stands for that of this thread, an async one wraps a plain one."""
-    found = session() if isinstance(session, scoped_session) else getattr(session, "sync_session", session)
-    if not isinstance(found, Session):
+    orm = import_module("sqlalchemy.orm")
+    found = session() if isinstance(session, orm.scoped_session) else getattr(session, "sync_session", session)
+    if not isinstance(found, orm.Session):
         raise AuthoringError(f"session= takes a SQLAlchemy session, not {type(session).__name__}")
-    return found
+    plain: Session = found
+    return plain
 
 
 def _tx(database: Database, connection: sa.Connection) -> Tx | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+from weakref import WeakSet
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -231,6 +232,7 @@ class Statement:
     def __init__(self, made: Any) -> None:
         self._made = made
         self._compiled: dict[str, Compiled] = {}
+        _STATEMENTS.add(self)
 
     def on(self, style: str) -> Compiled:
         """The statement for `postgresql`, `sqlite`, or either with `+format` for Django's cursor."""
@@ -257,6 +259,15 @@ class Statement:
             if dialect.name == "postgresql":
                 text, order = _numbered(text)
         return Compiled(text, constants, binds, tuple(results), order, bool(compiled._result_columns))
+
+
+_STATEMENTS: WeakSet[Statement] = WeakSet()
+
+
+def compile_all(style: str) -> None:
+    """Compile what has been loaded by now, before a pool forks: its children share the outcome and never wake the compiler."""
+    for statement in list(_STATEMENTS):
+        statement.on(style)
 
 
 def _written_out(text: str, constants: Parameters, dialect: str) -> tuple[str, Parameters]:

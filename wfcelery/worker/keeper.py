@@ -6,6 +6,7 @@ running steps, and so long they are renewed.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -180,6 +181,8 @@ class Keeper(bootsteps.StartStopStep):
         around.slots.open()
         around.named(worker.hostname)
         around.started()
+        if worker.pool_cls.uses_semaphore:
+            _share_with_children()
         signals.worker_shutting_down.connect(self._drain, weak=False, dispatch_uid=f"wfcelery-{id(around.slots)}")
         if around.database_bell is not None:
             around.database_bell.open(sorted(worker.app.amqp.queues.consume_from))
@@ -226,3 +229,9 @@ class Keeper(bootsteps.StartStopStep):
         thread = threading.Thread(target=target, name=f"wfcelery-{what}", daemon=True)
         thread.start()
         return thread
+
+
+def _share_with_children() -> None:
+    """Before the pool forks: what is made by now stays shared memory, since no child's garbage collection writes into it."""
+    gc.collect()
+    gc.freeze()

@@ -1,24 +1,21 @@
-"""The tables of one release, made and brought up to date by Alembic; their version stands in `wf_alembic_version`."""
+"""The tables of one release, made and brought up to date by Alembic; their version stands in `wf_alembic_version`.
+
+Alembic is loaded by `upgrade` alone: a worker, an app and a verb that only look at the version need neither its time nor its memory.
+"""
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
+from importlib import import_module
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from wfcelery.errors import Misconfigured, Unavailable, WfceleryError
 from wfcelery.store.database import Database
 from wfcelery.store.failures import named_error
 
-log = logging.getLogger(__name__)
-
 VERSION_TABLE = "wf_alembic_version"
-logging.getLogger("alembic.runtime").setLevel(logging.WARNING)  # each look at the version would be two lines in a worker's log
+NEWEST = "0001"  # of the revisions in `versions/`; a test compares them
+_VERSION = sa.text(f"select version_num from {VERSION_TABLE}")  # noqa: S608 - a word of our own
 _TURN = 0x77666365  # "wfce": the advisory lock of those who migrate
 
 
@@ -34,9 +31,7 @@ def upgrade(database: Database) -> tuple[str | None, str]:
         else:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         before = _found(connection)
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        import_module("wfcelery.store.migrations.running").run(connection)
         after = _found(connection)
         connection.commit()
     assert after is not None
@@ -58,20 +53,14 @@ def check(database: Database) -> None:
 
 def wanted() -> str:
     """The newest version this release knows."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
+    return NEWEST
 
 
 def _found(connection: sa.Connection) -> str | None:
-    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    found: str | None = connection.scalar(_VERSION)
+    return found
 
 
 class _connected:  # noqa: N801  reads as a function
