@@ -76,11 +76,18 @@ def _measure_all(asked: Asked, servers: Servers, journal: Journal) -> None:
         costs = stack.enter_context(meter(servers))
         running = [stack.enter_context(side_running(BY_NAME[side], servers, folder)) for side in asked.sides]
         for side in running:
-            side.measure(WARM_UP.name, asked.size(WARM_UP))
+            _warm(asked, side)
         for round_ in range(1, asked.rounds + 1):
             for workload in asked.workloads:
                 if round_ == 1 or not workload.once:
                     _one_turn(journal, costs, round_, running, workload, asked.size(workload))
+
+
+def _warm(asked: Asked, side: Running) -> None:
+    for workload in (WARM_UP, *(each for each in asked.workloads if each.warm_first and each.name not in side.setup.lacks)):
+        # What goes wrong here goes wrong in its cell too, which says so.
+        with contextlib.suppress(NoFigureError):
+            side.measure(workload.name, asked.size(workload))
 
 
 def _one_turn(journal: Journal, costs: Meter, round_: int, running: list[Running], workload: Workload, size: int) -> None:
@@ -130,16 +137,17 @@ def _difference(old: Plan, new: Plan) -> str:
 
 
 def _close(asked: Asked, journal: Journal) -> None:
-    found = report.Report(journal.cells)
+    found, recorded = report.Report(journal.cells), None
+    if journal.path is not None:
+        recorded = journal.path.with_name(journal.path.name.removesuffix(UNFINISHED) + ".json")
+        report.write(recorded, journal)
+        journal.close()
     click.echo(tables.all_of(found, asked.sides))
     others = found.other_cores()
     click.echo(f"\n{found.answers()} answers checked, {len(found.lost())} cells without a figure", nl=False)
     click.echo("" if others is None else f"; other work kept {others:.2f} cores busy")
-    if journal.path is not None:
-        path = journal.path.with_name(journal.path.name.removesuffix(UNFINISHED) + ".json")
-        report.write(path, journal)
-        journal.close()
-        click.echo(f"recorded in {path}")
+    if recorded is not None:
+        click.echo(f"recorded in {recorded}")
     if asked.quick:
         click.echo("quick: the sizes are too small for these to be figures")
 

@@ -9,11 +9,12 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from benchmarks.servers import Servers
 from benchmarks.sides.catalogue import SIDES, Command, Setup
 from benchmarks.workloads import Measured
+from tests.servers import caretaker
 
 ROOT = Path(__file__).parent.parent
 GRACE = 30.0
@@ -55,18 +56,18 @@ def side_running(setup: Setup, servers: Servers, folder: Path) -> Iterator[Runni
     round_trips = folder / f"{setup.name}-round-trips"
     round_trips.mkdir()
     environment, log = _environment(setup, servers, database, round_trips), folder / f"{setup.name}.log"
-    with log.open("w") as out, contextlib.ExitStack() as stack:
+    with log.open("a") as out, contextlib.ExitStack() as stack:
         for command in setup.prepare:
             words = _words(setup, command)
             subprocess.run(words, cwd=ROOT, env=environment, check=True, stdout=out, stderr=subprocess.STDOUT)
         workers = []
         for command in setup.workers:
-            words = _words(setup, command)
-            workers.append(subprocess.Popen(words, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT))
+            workers.append(caretaker.start(_words(setup, command), log, environment=environment, folder=ROOT))
             stack.enter_context(_ended(workers[-1]))
+        # The caller ends by itself when nobody gives it orders any more.
         words, pipe = _words(setup, ("-m", "benchmarks.client", "{module}")), subprocess.PIPE
         client = subprocess.Popen(words, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, stderr=out, text=True)
-        stack.enter_context(_ended(client))
+        stack.enter_context(_told_to_end(client))
         yield Running(setup, client, tuple(workers), database, round_trips, log)
 
 
@@ -87,16 +88,24 @@ def _environment(setup: Setup, servers: Servers, database: str, round_trips: Pat
 
 
 @contextlib.contextmanager
-def _ended(process: subprocess.Popen[Any]) -> Iterator[None]:
+def _ended(worker: subprocess.Popen[bytes]) -> Iterator[None]:
+    """It shuts down in its own way, or is killed with its children."""
     try:
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        worker.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait(GRACE)
+        caretaker.end(worker)
+
+
+@contextlib.contextmanager
+def _told_to_end(client: subprocess.Popen[str]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        client.terminate()
+        client.wait(GRACE)
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:
