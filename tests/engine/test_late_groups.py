@@ -14,8 +14,8 @@ from wfcelery.engine.apply import apply
 from wfcelery.engine.ports import Call, Returned
 from wfcelery.engine.sweeping import Sweep
 from wfcelery.store import due
+from wfcelery.store.claims import claim_group
 from wfcelery.store.database import Database
-from wfcelery.store.loading import claim_group
 
 # In groups of one, two and four: the last of them is items 3 to 6.
 SEVEN = """

@@ -26,8 +26,8 @@ from wfcelery.engine.apply import Known, apply
 from wfcelery.engine.runtime import Runtime
 from wfcelery.service.verifying import problems_of
 from wfcelery.store import definitions, due
+from wfcelery.store.claims import Claimed, claim, claim_group
 from wfcelery.store.database import Database
-from wfcelery.store.loading import Claimed, claim, claim_group
 from wfcelery.store.schema import Instant, dead_letter, history, inbox, run, step, wait, worker
 from wfcelery.store.verifying import evidence
 
@@ -109,6 +109,7 @@ class Scene:
         self.rows: dict[str, StepRow] = {}
         self.runs: dict[UUID, UUID] = {}  # of each row that is there before the two begin
         self._set()
+        self.machine.keeps = True
         self._known = run_of(database, self.run)
         with database.transaction() as tx:
             self._plan = self.machine.runtime.plans.get(tx, self._known.definition)
@@ -235,7 +236,6 @@ class Scene:
 
     def end(self) -> str:
         """Time passes, workers die, the sweep rings, a worker works it off: how the run has ended."""
-        self.machine.keeps = True
         for _ in range(40):
             if all(status in ENDED for (status,) in look(self.database, "select status from wf_run where active_key is null")):
                 break

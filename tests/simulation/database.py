@@ -22,7 +22,7 @@ from tests.simulation.actors import SimProcess
 from tests.simulation.world import START, World
 from wfcelery.engine import executing, grouping
 from wfcelery.errors import Unavailable
-from wfcelery.store import loading, migrations
+from wfcelery.store import claims, loading, migrations
 from wfcelery.store.database import CursorTx, Database, Tx
 from wfcelery.store.failures import CommitUnknown, SerializationClash
 from wfcelery.store.statements import Parameters, Result, Statement
@@ -325,14 +325,14 @@ class SimDatabase(Database):
         """The engine's two claims, which tell this database of themselves: (module, name, function)."""
 
         def claim(tx: Tx, organization_id: str, id: UUID, token: UUID, *more: Any) -> Any:
-            found = loading.claim(tx, organization_id, id, token, *more)
-            if isinstance(found, loading.Claimed):
+            found = claims.claim(tx, organization_id, id, token, *more)
+            if isinstance(found, claims.Claimed):
                 self._fresh.append(Claimed(self.world.now, found.step.id, token))
                 self._may_crash_soon()
             return found
 
         def claim_group(tx: Tx, organization_id: str, fan_out: UUID, limit: int, token: UUID, *more: Any) -> Any:
-            found = loading.claim_group(tx, organization_id, fan_out, limit, token, *more)
+            found = claims.claim_group(tx, organization_id, fan_out, limit, token, *more)
             if found is not None:
                 self._fresh.extend(Claimed(self.world.now, row.id, token) for row in found.items)
                 self._may_crash_soon()

@@ -13,9 +13,10 @@ from wfcelery.core.decision import Decision
 from wfcelery.core.events import note
 from wfcelery.core.rows import RunRow, StepRow
 from wfcelery.core.states import RunStatus, StepStatus
+from wfcelery.store.claims import Claimed, claim
 from wfcelery.store.database import Database
 from wfcelery.store.leases import WorkerRow, register
-from wfcelery.store.loading import Claimed, claim, load_run
+from wfcelery.store.loading import load_run
 from wfcelery.store.saving import save
 from wfcelery.store.starting import NewRun, insert_run
 

@@ -12,8 +12,9 @@ from tests.store.rows import CHILD, WORKER, begun, change, claimed, column, comm
 from wfcelery.clock import uuid7
 from wfcelery.core.rows import StepRow
 from wfcelery.core.states import StepStatus
+from wfcelery.store.claims import Claimed, DueIn, claim, claim_group, set_deadline
 from wfcelery.store.database import Database
-from wfcelery.store.loading import Claimed, DueIn, claim, claim_group, load_steps, lock_run, set_deadline
+from wfcelery.store.loading import load_steps, lock_run
 
 
 def _claim(database: Database, step: UUID, within: float = 1.0, organization: str = "default") -> Claimed | DueIn | None:

@@ -13,8 +13,9 @@ from wfcelery.core.decision import RingRun, RingStep
 from wfcelery.core.rows import StepRow, WaitRow
 from wfcelery.core.states import RunStatus, StepStatus
 from wfcelery.store import due, inbox
+from wfcelery.store.claims import claim_group
 from wfcelery.store.database import Database
-from wfcelery.store.loading import claim_group, is_due
+from wfcelery.store.loading import is_due
 
 
 def test_a_step_that_nobody_took_is_rung_once_per_pause(database: Database) -> None:

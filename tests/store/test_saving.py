@@ -17,9 +17,10 @@ from wfcelery.core.rows import RunRow, StepRow, WaitRow
 from wfcelery.core.states import RunStatus, StepStatus
 from wfcelery.errors import RowChanged
 from wfcelery.store import inbox
+from wfcelery.store.claims import claim_group
 from wfcelery.store.database import Database
 from wfcelery.store.hot import Saved, Stale, is_hot, save_fast
-from wfcelery.store.loading import claim_group, load_results, load_steps, lock_run
+from wfcelery.store.loading import load_results, load_steps, lock_run
 from wfcelery.store.saving import RING_AFTER, save
 
 

@@ -21,9 +21,10 @@ from wfcelery.core.events import note
 from wfcelery.core.rows import StepRow, WaitRow
 from wfcelery.core.states import StepStatus
 from wfcelery.store import dead_letters, due, idempotency, inbox, leases, reading, schema, transactional
+from wfcelery.store.claims import claim, claim_group, set_deadline
 from wfcelery.store.database import CursorTx, Database, Tx, cursor_of
 from wfcelery.store.hot import save_fast
-from wfcelery.store.loading import claim, claim_group, load_kept, load_results, load_steps, lock_run, set_deadline
+from wfcelery.store.loading import load_kept, load_results, load_steps, lock_run
 from wfcelery.store.saving import save
 from wfcelery.store.starting import NewRun, find_by_key, insert_run
 from wfcelery.store.statements import Parameters, Result, Statement

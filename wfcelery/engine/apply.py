@@ -113,6 +113,18 @@ def apply(
     raise changed
 
 
+def over_version(runtime: Runtime, facts: Sequence[Fact], known: Known, keeping: Keeping | None) -> Applied | None:
+    """As `apply`, over the version that was just read, without a lock; None where that does not do, and `apply` is to be asked."""
+    try:
+        applied = _optimistic(runtime, facts, (), keeping, known)
+    except (RowChanged, SerializationClash, IllegalTransition) as problem:
+        log.info("run %s is decided again from the lock: %s", known.run.id, problem)
+        return None
+    if applied is not None:
+        runtime.bell.ring(applied.decision.rings)
+    return applied
+
+
 def quarantine(runtime: Runtime, run: UUID, problem: Exception) -> None:
     """Put a run aside that no decision can move: its rows contradict each other, or change each time it is tried.
 

@@ -10,11 +10,11 @@ from uuid import UUID
 from wfcelery.core.decision import RingRun
 from wfcelery.core.events import Begun, CancelAsked, Fact, Reported, RetryAsked
 from wfcelery.core.rows import RunRow
-from wfcelery.engine.apply import Applied, Keeping, apply
+from wfcelery.engine.apply import Applied, Keeping, Known, apply, over_version
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.store.database import Tx
 from wfcelery.store.inbox import InboxRow, read
-from wfcelery.store.loading import is_due
+from wfcelery.store.loading import is_due, see
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,16 @@ def fact_of(row: InboxRow) -> Fact:
     if row.fact == "cancel":
         return CancelAsked(row.data.get("reason") or "operator cancel", row.data.get("by"))
     return RetryAsked(UUID(row.data["step"]), row.data.get("by"))
+
+
+def begin(runtime: Runtime, run: UUID, organization_id: str, keeping: Keeping | None) -> Applied | None:
+    """Begin a run that nobody has begun and that has nothing in its inbox: one look, one commit. None: drain it."""
+    with runtime.database.single() as tx:
+        found = see(tx, run)
+        if found is None or found.run.version != 0 or not found.due or found.inbox or found.run.organization_id != organization_id:
+            return None
+        plan = runtime.plans.get(tx, found.run.definition)
+    return over_version(runtime, (Begun(),), Known(plan, found.run), keeping)
 
 
 def drain(

@@ -14,12 +14,12 @@ from wfcelery.definition.values import dumps
 from wfcelery.engine import grouping
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, insisting, keeping_for, persist
 from wfcelery.engine.calling import attempt_of, fact_of
-from wfcelery.engine.dispatching import drain
+from wfcelery.engine.dispatching import begin, drain
 from wfcelery.engine.ports import Fenced, ReportedItself
 from wfcelery.engine.runtime import Budget, Runtime
+from wfcelery.store.claims import Claimed, DueIn, claim, set_deadline
 from wfcelery.store.database import Tx
 from wfcelery.store.failures import LockTimeout
-from wfcelery.store.loading import Claimed, DueIn, claim, set_deadline
 from wfcelery.store.transactional import report
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,12 @@ def dispatch(runtime: Runtime, organization_id: str, run: UUID) -> None:
     """Begin a run or drain its inbox, and go on with a step of it that was kept. Raises ForeignRun."""
     budget = Budget(runtime.settings.run_ahead)
     keeping = keeping_for(runtime, budget)
-    carry_on(runtime, persist(runtime, lambda: drain(runtime, run, organization_id=organization_id, keeping=keeping), keeping), budget)
+
+    def advance() -> Applied | None:
+        begun = begin(runtime, run, organization_id, keeping)
+        return begun or drain(runtime, run, organization_id=organization_id, keeping=keeping)
+
+    carry_on(runtime, persist(runtime, advance, keeping), budget)
 
 
 def carry_on(runtime: Runtime, applied: Applied | None, budget: Budget) -> None:

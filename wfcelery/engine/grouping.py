@@ -21,8 +21,8 @@ from wfcelery.engine.calling import attempt_of, fact_of
 from wfcelery.engine.dispatching import drain
 from wfcelery.engine.ports import Fenced, Outcome, ReportedItself
 from wfcelery.engine.runtime import Budget, Runtime
+from wfcelery.store.claims import claim_group, set_deadline
 from wfcelery.store.database import Tx
-from wfcelery.store.loading import claim_group, set_deadline
 
 log = logging.getLogger(__name__)
 

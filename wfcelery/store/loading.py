@@ -1,10 +1,9 @@
-"""Reads that a decision needs, and the claim: the one status change that takes no lock of the run."""
+"""Reads that a decision needs."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,10 +13,10 @@ from wfcelery.core.rows import NO_ITEM, Ended, RunRow, StepRow
 from wfcelery.core.states import STEP_OPEN, RunStatus, StepStatus
 from wfcelery.definition.values import loads
 from wfcelery.store.database import Tx
-from wfcelery.store.schema import run, step, worker
-from wfcelery.store.statements import Ids, Row, Statement, Words, among, clock, fixed, is_one_of, later, one, seconds_until
+from wfcelery.store.schema import inbox, run, step, worker
+from wfcelery.store.statements import Ids, Row, Statement, Words, among, clock, is_one_of, one
 
-_RUN = (
+RUN = (
     run.c.id,
     run.c.organization_id,
     run.c.workflow,
@@ -39,7 +38,7 @@ _RUN = (
     run.c.parent_step,
     run.c.key,
 )
-_STEP = (
+STEP = (
     step.c.id,
     step.c.name,
     step.c.item,
@@ -69,29 +68,12 @@ _STEP = (
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """One attempt, this worker's."""
-
-    step: StepRow
-    run: RunRow
-    claimed_at: datetime
-    first_claimed_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class DueIn:
-    """The step is ready, and due in so many seconds."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedGroup:
-    """Items of one fan-out, under one token; `unexpanded`: not all of its items are born yet."""
+class Seen:
+    """A run as it was a moment ago, without its lock; whether its own time had come, and whether its inbox held something."""
 
     run: RunRow
-    items: list[StepRow]
-    unexpanded: bool
+    due: bool
+    inbox: bool
 
 
 def _value(text: str | None) -> Any:
@@ -99,7 +81,7 @@ def _value(text: str | None) -> Any:
 
 
 def run_row(row: Row) -> RunRow:
-    """A row of wf_run, in the order of `_RUN`."""
+    """A row of wf_run, in the order of `RUN`."""
     return RunRow(
         id=row[0],
         organization_id=row[1],
@@ -125,7 +107,7 @@ def run_row(row: Row) -> RunRow:
 
 
 def step_row(row: Row) -> StepRow:
-    """A row of wf_step, in the order of `_STEP`."""
+    """A row of wf_step, in the order of `STEP`."""
     status, token = StepStatus(row[4]), row[10]
     return StepRow(
         id=row[0],
@@ -159,9 +141,16 @@ def step_row(row: Row) -> StepRow:
 
 # -- the run ------------------------------------------------------------------------------------------------------------
 
-_LOCK = Statement(sa.select(*_RUN).where(run.c.id == one("run", sa.Uuid)).with_for_update(key_share=True))
-_LOCK_FREE = Statement(sa.select(*_RUN).where(run.c.id == one("run", sa.Uuid)).with_for_update(key_share=True, skip_locked=True))
-_LOAD = Statement(sa.select(*_RUN).where(run.c.id == one("run", sa.Uuid)))
+_LOCK = Statement(sa.select(*RUN).where(run.c.id == one("run", sa.Uuid)).with_for_update(key_share=True))
+_LOCK_FREE = Statement(sa.select(*RUN).where(run.c.id == one("run", sa.Uuid)).with_for_update(key_share=True, skip_locked=True))
+_LOAD = Statement(sa.select(*RUN).where(run.c.id == one("run", sa.Uuid)))
+_SEE = Statement(
+    sa.select(
+        *RUN,
+        sa.func.coalesce(run.c.due_at <= clock(), sa.false()).label("due"),
+        sa.exists(sa.select(sa.literal_column("1")).where(inbox.c.run == run.c.id)).label("waits"),
+    ).where(run.c.id == one("run", sa.Uuid))
+)
 _ORGANIZATION = Statement(sa.select(run.c.organization_id).where(run.c.id == one("run", sa.Uuid)))
 _DUE = Statement(sa.select(run.c.id).where(run.c.id == one("run", sa.Uuid), run.c.due_at <= clock()))
 
@@ -181,6 +170,12 @@ def load_run(tx: Tx, id: UUID) -> RunRow | None:  # noqa: A002
     return run_row(rows[0]) if rows else None
 
 
+def see(tx: Tx, id: UUID) -> Seen | None:  # noqa: A002
+    """All that a dispatcher asks of a run before it begins it, in one statement."""
+    rows = tx.execute(_SEE, {"run": id}).rows
+    return Seen(run_row(rows[0]), bool(rows[0][-2]), bool(rows[0][-1])) if rows else None
+
+
 def organization_of(tx: Tx, id: UUID) -> str | None:  # noqa: A002
     """Whose run it is."""
     rows = tx.execute(_ORGANIZATION, {"run": id}).rows
@@ -194,18 +189,18 @@ def is_due(tx: Tx, id: UUID) -> bool:  # noqa: A002
 
 # -- steps --------------------------------------------------------------------------------------------------------------
 
-_BY_ID = Statement(sa.select(*_STEP).where(among(step.c.id, one("ids", Ids))))
+_BY_ID = Statement(sa.select(*STEP).where(among(step.c.id, one("ids", Ids))))
 _BY_NAME = Statement(
-    sa.select(*_STEP).where(step.c.run == one("run", sa.Uuid), among(step.c.name, one("names", Words)), step.c.item == NO_ITEM)
+    sa.select(*STEP).where(step.c.run == one("run", sa.Uuid), among(step.c.name, one("names", Words)), step.c.item == NO_ITEM)
 )
 _OPEN = Statement(
-    sa.select(*_STEP)
+    sa.select(*STEP)
     .where(step.c.run == one("run", sa.Uuid), is_one_of(step.c.status, STEP_OPEN | {StepStatus.BLOCKED}))
     .order_by(step.c.id)
     .with_for_update(key_share=True)
 )
 _STOPPED = Statement(
-    sa.select(*_STEP)
+    sa.select(*STEP)
     .where(
         step.c.run == one("run", sa.Uuid),
         sa.or_(step.c.why.like("stopped:%"), step.c.why.like("failing:%"), step.c.why.like("unadvanced:%"), step.c.why == "unhandled"),
@@ -231,7 +226,7 @@ def load_steps(
 
 # By the workers' ids, because running steps are found by who claimed them; by the run, all its items would be read.
 _KEPT = Statement(
-    sa.select(*_STEP).where(step.c.status == "running", step.c.claimed_by.in_(sa.select(worker.c.id)), step.c.token == one("mine", sa.Uuid))
+    sa.select(*STEP).where(step.c.status == "running", step.c.claimed_by.in_(sa.select(worker.c.id)), step.c.token == one("mine", sa.Uuid))
 )
 
 
@@ -274,119 +269,3 @@ def _fanned(tx: Tx, run_id: UUID, name: str, status: str, error: Any, wants: int
             failed.append(item)
             results[item] = {"$wf": ["failed", {"index": item, "item": _value(given), "error": _value(item_error)}]}
     return Ended(status, results, error, tuple(failed))
-
-
-# -- the claim ----------------------------------------------------------------------------------------------------------
-
-_CLAIM_VALUES = {
-    "status": "running",
-    "attempt": step.c.attempt + 1,
-    "token": one("token", sa.Uuid),
-    "claimed_by": one("worker", sa.Uuid),
-    "child": one("child", sa.Text),
-    "claimed_at": clock(),
-    "first_at": sa.func.coalesce(step.c.first_at, clock()),
-    "deadline_at": later(step.c.timeout),
-    "ring_at": sa.null(),
-}
-
-
-def _claim_one(dialect: str) -> Any:
-    change = (
-        sa.update(step)
-        .where(
-            step.c.id == one("step", sa.Uuid),
-            step.c.organization_id == one("organization", sa.Text),
-            step.c.status == "ready",
-            step.c.item == NO_ITEM,
-            step.c.due_at <= clock(),
-        )
-        .values(**_CLAIM_VALUES)
-    )
-    if dialect == "postgresql":
-        return change.where(run.c.id == step.c.run).returning(*_STEP, step.c.first_at, step.c.run, *_RUN)
-    return change.returning(*_STEP, step.c.first_at, step.c.run)
-
-
-_CLAIM = Statement(_claim_one)
-_READY_IN = Statement(
-    sa.select(seconds_until(step.c.due_at)).where(
-        step.c.id == one("step", sa.Uuid),
-        step.c.organization_id == one("organization", sa.Text),
-        step.c.status == "ready",
-        step.c.item == NO_ITEM,
-    )
-)
-
-
-def claim(tx: Tx, organization_id: str, id: UUID, token: UUID, worker: UUID, child: str, within: float) -> Claimed | DueIn | None:  # noqa: A002
-    """`ready → running`, by compare-and-set on the step's row alone.
-
-    DueIn where the step is ready and due within so many seconds; None where there is nothing to claim: another
-    has it, it is over, or it is a fan-out. The run's version, definition and input are read, never its status.
-    """
-    rows = tx.execute(_CLAIM, {"organization": organization_id, "step": id, "token": token, "worker": worker, "child": child}).rows
-    if rows:
-        found = rows[0]
-        more = len(_STEP) + 2
-        row = step_row(found[:more])
-        mine = run_row(found[more:]) if len(found) > more else load_run(tx, found[more - 1])
-        assert mine is not None
-        assert row.claimed_at is not None
-        return Claimed(row, mine, row.claimed_at, found[more - 2])
-    waiting = tx.execute(_READY_IN, {"organization": organization_id, "step": id}).rows
-    if waiting and waiting[0][0] <= within:
-        return DueIn(max(waiting[0][0], 0.0))
-    return None
-
-
-_FAN_OUT = Statement(
-    sa.select(step.c.run, step.c.expanded, step.c.wants).where(
-        step.c.id == one("fan_out", sa.Uuid),
-        step.c.organization_id == one("organization", sa.Text),
-        step.c.status == "waiting",
-        step.c.items_left.is_not(None),
-    )
-)
-
-
-def _claim_items(dialect: str) -> Any:
-    ready = (
-        sa.select(step.c.id)
-        .where(step.c.fan_out == one("fan_out", sa.Uuid), step.c.status == "ready", step.c.due_at <= fixed(clock()))
-        .order_by(step.c.due_at, step.c.item)
-        .limit(one("many", sa.Integer))
-        .with_for_update(skip_locked=True, key_share=True)
-    )
-    # As an array, not `in (select …)`: that form claimed 10,000 rows when it was asked for 50.
-    chosen = step.c.id == sa.func.any(sa.func.array(ready.scalar_subquery())) if dialect == "postgresql" else step.c.id.in_(ready)
-    # Their locks were taken over `ready`; to say it here again led a planner without statistics through all that are ready.
-    return sa.update(step).where(chosen).values(**_CLAIM_VALUES).returning(*_STEP)
-
-
-_CLAIM_ITEMS = Statement(_claim_items)
-
-
-def claim_group(tx: Tx, organization_id: str, fan_out: UUID, many: int, token: UUID, worker: UUID, child: str) -> ClaimedGroup | None:
-    """Claim up to so many items of a fan-out that are due, in one statement, under one token. None: no open fan-out."""
-    rows = tx.execute(_FAN_OUT, {"organization": organization_id, "fan_out": fan_out}).rows
-    if not rows:
-        return None
-    run_id, expanded, wants = rows[0]
-    given = {"fan_out": fan_out, "many": many, "token": token, "worker": worker, "child": child}
-    items = sorted((step_row(row) for row in tx.execute(_CLAIM_ITEMS, given).rows), key=lambda item: item.item)
-    mine = load_run(tx, run_id)
-    assert mine is not None
-    return ClaimedGroup(mine, items, expanded is not None and expanded < wants)
-
-
-_SET_DEADLINE = Statement(
-    sa.update(step)
-    .where(step.c.id == one("id_", sa.Uuid), step.c.token == one("mine", sa.Uuid), step.c.status == "running")
-    .values(timeout=one("limit", sa.Float), deadline_at=later(one("limit", sa.Float)))
-)
-
-
-def set_deadline(tx: Tx, id: UUID, token: UUID, timeout: float | None) -> None:  # noqa: A002
-    """The worker's code knows another time limit than the row was born with."""
-    tx.execute(_SET_DEADLINE, {"id_": id, "mine": token, "limit": timeout})

@@ -15,7 +15,7 @@ from wfcelery.core.rows import RunRow, StepRow
 from wfcelery.definition.values import loads
 from wfcelery.store.database import Tx
 from wfcelery.store.dead_letters import _ALL, Letter, _letter
-from wfcelery.store.loading import _RUN, _STEP, run_row, step_row
+from wfcelery.store.loading import RUN, STEP, run_row, step_row
 from wfcelery.store.migrations import VERSION_TABLE, wanted
 from wfcelery.store.reading import HistoryRow
 from wfcelery.store.schema import dead_letter, definition, history, inbox, meta, run, step, wait
@@ -97,7 +97,7 @@ _PAGE = Statement(sa.select(run.c.id).where(run.c.id > one("after", sa.Uuid)).or
 _SIZES = Statement(sa.select(step.c.run, sa.func.count()).where(among(step.c.run, _RUNS)).group_by(step.c.run))
 _NOW = Statement(sa.select(clock()))
 _RUN_ROWS = Statement(
-    sa.select(run.c.input_digest, run.c.due_at, run.c.ring_at, run.c.ended_at, *_RUN).where(among(run.c.id, _RUNS)).order_by(run.c.id)
+    sa.select(run.c.input_digest, run.c.due_at, run.c.ring_at, run.c.ended_at, *RUN).where(among(run.c.id, _RUNS)).order_by(run.c.id)
 )
 _BODIES = Statement(
     sa.select(definition.c.signature, definition.c.body).where(
@@ -106,7 +106,7 @@ _BODIES = Statement(
 )
 _STEPS = Statement(
     sa.select(
-        step.c.run, step.c.due_at, step.c.ring_at, step.c.deadline_at, step.c.ended_at, step.c.output.is_not(None), *_STEP
+        step.c.run, step.c.due_at, step.c.ring_at, step.c.deadline_at, step.c.ended_at, step.c.output.is_not(None), *STEP
     )
     .where(among(step.c.run, _RUNS))
     .order_by(step.c.id)
