@@ -11,6 +11,7 @@ from typing import Any
 import redis
 
 from tests.acceptance.eventually import eventually
+from tests.servers.lists import pushed
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class Monitor:
     def messages(self, *, sweeps: bool = False) -> list[Message]:
         """All messages put into a queue so far, in order; those that ask for a sweep only if wanted."""
         self._echo()
-        found = [_message(command) for command in list(self.commands) if command.startswith("LPUSH ")]
+        commands = [pushed(command) for command in list(self.commands) if command.startswith("LPUSH ")]
+        found = [_message(queue, raw) for queue, texts in commands for raw in texts]
         return [message for message in found if sweeps or message.task != "wfcelery.sweep"]
 
     def hops(self) -> list[tuple[str, str]]:
@@ -68,8 +70,7 @@ class Monitor:
                 return
 
 
-def _message(command: str) -> Message:
-    _, queue, raw = command.split(" ", 2)
+def _message(queue: str, raw: str) -> Message:
     envelope = json.loads(raw)
     body = envelope["body"]
     if envelope["properties"].get("body_encoding") == "base64":

@@ -22,7 +22,7 @@ from tests.unit.worker.test_calling import House
 from wfcelery.engine.ports import Call, Outcome
 from wfcelery.engine.process import Process
 from wfcelery.store.database import Database
-from wfcelery.worker.publisher import DISPATCH, EXPIRE, STEP, SWEEP, VERSION
+from wfcelery.worker.messages import DISPATCH, EXPIRE, STEP, SWEEP, VERSION
 from wfcelery.worker.tasks import Postman, Received
 
 CANARY = "canary-7f3a"

@@ -12,6 +12,8 @@ from typing import Any
 
 import redis
 
+from tests.servers.lists import pushed
+
 OURS = "from-the-rig-"  # begins the correlation id of messages that faults have sent
 
 
@@ -56,10 +58,10 @@ class Tap:
             self.leaks.append(command[:300])
         if again or not command.startswith("LPUSH "):
             return
-        text = command.split(" ", 2)[2]
-        task, body = _message(text)
-        self.seen[task] += 1
-        file.write(json.dumps({"body": body, "bytes": len(text), "task": task}) + "\n")
+        for text in pushed(command)[1]:
+            task, body = _message(text)
+            self.seen[task] += 1
+            file.write(json.dumps({"body": body, "bytes": len(text), "task": task}) + "\n")
 
 
 def _message(text: str) -> tuple[str, Any]:

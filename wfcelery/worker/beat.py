@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from wfcelery.worker.publisher import EXPIRE, SWEEP
+from wfcelery.worker.messages import EXPIRE, SWEEP
 
 ENTRIES = {"wfcelery-sweep": SWEEP, "wfcelery-expire": EXPIRE}
 

@@ -16,7 +16,8 @@ from celery import Celery
 from kombu import Connection
 
 from wfcelery.clock import monotonic
-from wfcelery.worker.publisher import BrokerPost, Note, SafePost
+from wfcelery.worker.messages import Note
+from wfcelery.worker.publisher import BrokerPost, SafePost
 from wfcelery.worker.transports import MEMORY_URL
 
 log = logging.getLogger(__name__)

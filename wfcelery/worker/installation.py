@@ -27,9 +27,11 @@ from wfcelery.worker.engine import Engine
 from wfcelery.worker.events import Events
 from wfcelery.worker.keeper import Keeper, Surroundings
 from wfcelery.worker.loops import LOOP
-from wfcelery.worker.publisher import DISPATCH, EXPIRE, SWEEP, AppBell, BrokerPost, Note, Notes, SafePost, broker_of
+from wfcelery.worker.messages import DISPATCH, EXPIRE, SWEEP, Note, Notes
+from wfcelery.worker.outbound import Outbound
+from wfcelery.worker.publisher import AppBell, BrokerPost, SafePost, broker_of
 from wfcelery.worker.routing import AppRouter
-from wfcelery.worker.slots import DRAINING, UNKNOWN, SharedSlots
+from wfcelery.worker.slots import DRAINING, UNKNOWN, VARIABLE, SharedSlots
 from wfcelery.worker.tasks import Postman, Received, add_tasks
 
 
@@ -58,7 +60,8 @@ class Installation:
         broker = SafePost(BrokerPost(app, lambda: broker_of(app)), silent=lambda: bool(app.conf.task_always_eager))
         notes = Notes(self.router, self.ns, self.caller.policy, lambda: self.settings.dispatch_queue)
         self.database_bell = DatabaseBell(app) if is_database() else None
-        self.bell = AppBell(notes, broker, self.database_bell)
+        self.outbound = Outbound(broker, self._sends_at_once)
+        self.bell = AppBell(notes, broker, self.database_bell, self.outbound)
         self.received = Received()
         self.postman = Postman(self.engine, self.draining, self.received, self.events, lambda: expire(self))
 
@@ -88,9 +91,17 @@ class Installation:
 
     def is_heard(self) -> bool:
         """Whether a ring of this process can reach a worker: not by an in-process broker, nor where tasks run eagerly."""
+        return not (self._is_near or self.database_bell is not None or self.app.conf.task_always_eager)
+
+    @cached_property
+    def _is_near(self) -> bool:
+        """Whether the broker is this process's own memory."""
         conf = self.app.conf
-        near = str(conf.broker_write_url or conf.broker_url or "").startswith(("memory", "wfmem"))
-        return not (near or self.database_bell is not None or conf.task_always_eager)
+        return str(conf.broker_write_url or conf.broker_url or "").startswith(("memory", "wfmem"))
+
+    def _sends_at_once(self) -> bool:
+        """Whether who rings in this process also sends: in a worker, which may be killed, and where sending waits for nobody."""
+        return VARIABLE in os.environ or self._is_near
 
     def names(self) -> list[str]:
         """What this process knows to execute."""

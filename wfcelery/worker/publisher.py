@@ -1,8 +1,7 @@
 """The bell: messages that say "look at this step", sent in batches after a commit.
 
 A ring may be lost, so a failure costs its caller one short timeout and is not tried again: for a moment
-nobody rings at all, and the sweep finds the rows. Nothing is raised. The messages are built and sent
-directly, so that no signal, hook or tracer of a task's publishing sees them: they are not tasks of the app.
+nobody rings at all, and the sweep finds the rows. Nothing is raised.
 """
 
 from __future__ import annotations
@@ -11,63 +10,23 @@ import inspect
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
-from uuid import uuid4
 
 from celery import Celery
 from kombu import Connection, Producer
 
 from wfcelery.clock import monotonic
-from wfcelery.core.decision import Ring, RingStep
-from wfcelery.engine.ports import Policy
-from wfcelery.worker.routing import AppRouter
+from wfcelery.core.decision import Ring
+from wfcelery.worker.messages import Note, Notes, Writer
 
 log = logging.getLogger(__name__)
 
-STEP, DISPATCH, SWEEP, EXPIRE = "wfcelery.step", "wfcelery.dispatch", "wfcelery.sweep", "wfcelery.expire"
-VERSION = 1
 PATIENCE = 1.0  # seconds a publish, or a connection, may take
 FIRST_HUSH, LONGEST_HUSH = 1.0, 8.0  # seconds of silence after a failure, doubled each time
 BATCH = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """One message: which of our tasks, for which queue, saying what."""
-
-    task: str
-    queue: str
-    body: Mapping[str, Any]
-    shadow: str | None = None
-    priority: int | None = None
-    limits: tuple[float | None, float | None] = (None, None)  # hard and soft, of the first step it carries
-    expires: float | None = None
-
-
-@dataclass(slots=True)
-class Notes:
-    """Writes rings as messages."""
-
-    router: AppRouter
-    ns: Callable[[], str]
-    policy: Callable[[str], Policy | None]
-    dispatch_queue: Callable[[], str | None] = lambda: None
-
-    def __call__(self, rings: Sequence[Ring]) -> Iterator[Note]:
-        """The messages for these rings, in their order."""
-        ns = self.ns()
-        for ring in rings:
-            body = {"v": VERSION, "ns": ns, "org": ring.organization_id, "run": str(ring.run), "step": None}
-            if isinstance(ring, RingStep):
-                body["step"] = str(ring.step)
-                policy = self.policy(ring.name) if ring.name else None
-                limits = (policy.hard_limit if policy else None, None)
-                yield Note(STEP, self.router.queue_for(ring.name, ring.queue), body, ring.name or None, ring.priority, limits)
-            else:
-                queue = self.dispatch_queue() or self.router.queue_for(DISPATCH, None)
-                yield Note(DISPATCH, queue, body)
 
 
 def broker_of(app: Celery) -> Connection:
@@ -81,9 +40,13 @@ def broker_of(app: Celery) -> Connection:
 class Post(Protocol):
     """Sends messages; may raise."""
 
+    def load(self) -> None: ...
+
     def send(self, notes: Sequence[Note]) -> None: ...
 
     def waiting(self, queue: str) -> int: ...
+
+    def hang_up(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -93,6 +56,8 @@ class _Line:
     pid: int
     connection: Connection
     producer: Producer
+    publish: Callable[..., Any]
+    writer: Writer = field(default_factory=Writer)
     declared: set[str] = field(default_factory=set)
 
 
@@ -103,6 +68,10 @@ class BrokerPost:
     app: Celery
     connect: Callable[[], Connection]
     _lines: threading.local = field(default_factory=threading.local)
+
+    def load(self) -> None:
+        """Import what sending takes. At the end of a process a thread could not any more: modules want to be told of that end."""
+        self.connect().get_transport_cls()
 
     def send(self, notes: Sequence[Note]) -> None:
         """Send all of them, in one round trip where the transport can."""
@@ -140,7 +109,9 @@ class BrokerPost:
         if line is None or line.pid != os.getpid():
             connection = self.connect()
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=PATIENCE)
-            line = _Line(os.getpid(), connection, Producer(connection.channel(), auto_declare=False))
+            producer = Producer(connection.channel(), auto_declare=False)
+            # Beneath what sentry-sdk puts around the method: these are no tasks of the app.
+            line = _Line(os.getpid(), connection, producer, partial(inspect.unwrap(Producer.publish), producer))
             self._lines.line = line
         return line
 
@@ -148,39 +119,18 @@ class BrokerPost:
         if note.queue not in line.declared:
             self.app.amqp.queues[note.queue](line.producer.channel).declare()
             line.declared.add(note.queue)
-        task_id = str(uuid4())
-        hard, soft = note.limits
-        headers, properties, body, _ = self.app.amqp.as_task_v2(
-            task_id,
-            note.task,
-            (),
-            note.body,
-            shadow=note.shadow,
-            argsrepr="()",
-            kwargsrepr="{}",
-            ignore_result=True,
-            time_limit=hard,
-            soft_time_limit=soft,
-            expires=note.expires,
-        )
-        # Celery reads what is absent as it reads what is empty, and a message of ours stays small.
-        headers = {name: value for name, value in headers.items() if value not in (None, {}, [])} | {"wf_queue": note.queue}
-        if note.priority is not None:
-            properties["priority"] = note.priority
-        if note.expires is not None:
-            properties["expiration"] = note.expires
-        # Beneath what sentry-sdk puts around the method; the default exchange reaches every queue by its name.
-        inspect.unwrap(Producer.publish)(
-            line.producer,
-            body,
-            exchange="",
+        message = line.writer.write(note)
+        line.publish(
+            message.body,
+            exchange="",  # the default exchange reaches every queue by its name
             routing_key=note.queue,
-            serializer="json",
-            headers=headers,
+            content_type="application/json",
+            content_encoding="utf-8",
+            headers=message.headers,
             delivery_mode=2,
             retry=False,
             timeout=PATIENCE,
-            **properties,
+            **message.properties,
         )
 
 
@@ -195,6 +145,13 @@ class SafePost:
     failing_since: float | None = None
     _hush: float = 0.0
     _still_until: float = 0.0
+
+    def load(self) -> None:
+        """Import what sending takes."""
+        try:
+            self.post.load()
+        except Exception as problem:  # noqa: BLE001 - whatever it is, the first message will say it
+            log.debug("the broker's transport was not loaded: %s", problem)
 
     def send(self, notes: Sequence[Note]) -> bool:
         """Send these; False where that was not tried or did not work."""
@@ -212,6 +169,14 @@ class SafePost:
         self._hush, self.failing_since = 0.0, None
         return True
 
+    def give_up(self, count: int) -> None:
+        """So many will not be sent at all."""
+        self.unsent += count
+
+    def hang_up(self) -> None:
+        """Let this thread's connection go."""
+        self.post.hang_up()
+
     def _failed(self, count: int, problem: Exception) -> None:
         now = monotonic()
         self.unsent += count
@@ -220,6 +185,12 @@ class SafePost:
         if self.failing_since is None:
             self.failing_since = now
         log.warning("%s ring(s) not sent (%s); the sweep will ring, next try in %g s", count, type(problem).__name__, self._hush)
+
+
+class Way(Protocol):
+    """Has messages sent; never raises."""
+
+    def send(self, notes: Sequence[Note]) -> object: ...
 
 
 class Local(Protocol):
@@ -237,6 +208,7 @@ class AppBell:
     notes: Notes
     broker: SafePost
     local: Local | None = None
+    outbound: Way | None = None  # how to the broker; None: in the thread of who rings
 
     def waiting(self, queue: str) -> int | None:
         """How many messages wait in a queue of the broker; None where that cannot be known now."""
@@ -274,8 +246,11 @@ class AppBell:
 
     def send(self, notes: Sequence[Note]) -> None:
         """Send these messages."""
-        local = self.local
-        near = [note for note in notes if local is not None and local.takes(note)]
-        if local is not None and near:
-            local.send(near)
-        self.broker.send([note for note in notes if note not in near] if near else notes)
+        local, far = self.local, notes
+        if local is not None:
+            near, far = list[Note](), list[Note]()
+            for note in notes:
+                (near if local.takes(note) else far).append(note)
+            if near:
+                local.send(near)
+        (self.outbound or self.broker).send(far)

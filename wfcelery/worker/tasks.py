@@ -21,7 +21,7 @@ from celery.worker.strategy import default as default_strategy
 
 from wfcelery.worker.engine import Engine
 from wfcelery.worker.events import Events
-from wfcelery.worker.publisher import DISPATCH, EXPIRE, STEP, SWEEP, VERSION, Note
+from wfcelery.worker.messages import DISPATCH, EXPIRE, STEP, SWEEP, VERSION, Note
 from wfcelery.worker.routing import working_off
 
 log = logging.getLogger(__name__)

@@ -21,4 +21,4 @@ def sender(redis_url: str, tmp_path: Path) -> Iterator[FolderEngine]:
         engine.installation = Installation(app, lambda _: engine, {}, Registry())
         engine.installation.put()
         yield engine
-        engine.installation.bell.broker.post.hang_up()
+        engine.installation.outbound.close()

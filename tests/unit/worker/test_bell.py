@@ -10,7 +10,8 @@ import pytest
 from celery import Celery
 
 from wfcelery.core.decision import RingStep
-from wfcelery.worker.publisher import AppBell, Note, Notes, SafePost
+from wfcelery.worker.messages import Note, Notes
+from wfcelery.worker.publisher import AppBell, SafePost
 from wfcelery.worker.routing import AppRouter
 
 
@@ -20,6 +21,12 @@ class Counted:
 
     length: int | None
     sent: list[str] = field(default_factory=list)
+
+    def load(self) -> None:
+        """Nothing to import."""
+
+    def hang_up(self) -> None:
+        """There is no connection."""
 
     def send(self, notes: Sequence[Note]) -> None:
         self.sent += [str(note.body["step"]) for note in notes]

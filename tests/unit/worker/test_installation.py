@@ -15,6 +15,7 @@ from tests.unit.worker.folder import RUN, FolderEngine
 from wfcelery.authoring.registry import Registry
 from wfcelery.core.decision import RingRun
 from wfcelery.worker.installation import Installation
+from wfcelery.worker.transports import memory
 from wfcelery.worker.transports import redis as mended
 
 
@@ -87,8 +88,10 @@ def test_a_ring_without_a_broker_costs_its_caller_little_and_raises_nothing(tmp_
     began = time.monotonic()
     for _ in range(20):
         made.bell.ring([RingRun("default", RUN)])
+    assert made.outbound.settle(10)
     assert time.monotonic() - began < 2.0
     assert (made.bell.broker.sent, made.bell.broker.unsent) == (0, 20)
+    made.outbound.close()
 
 
 def test_a_ring_to_a_broker_that_answers_nobody_gives_up_soon(tmp_path: Path, redis_server: Valkey, redis_url: str) -> None:
@@ -97,20 +100,40 @@ def test_a_ring_to_a_broker_that_answers_nobody_gives_up_soon(tmp_path: Path, re
     with redis_server.paused():
         began = time.monotonic()
         made.bell.ring([RingRun("default", RUN)])
+        assert made.outbound.settle(10)
         assert time.monotonic() - began < 5  # a second is its patience
-    made.bell.broker.post.hang_up()  # type: ignore[attr-defined]
+    made.outbound.close()
 
 
 def test_a_message_says_ids_and_nothing_else(tmp_path: Path, redis_server: Valkey, redis_url: str) -> None:
     app = Celery("app", broker=redis_url, set_as_current=False)
     made = put(app, tmp_path)
     made.bell.ring([FolderEngine(tmp_path).put("shop.charge", {"card": "4111"}, "payments")])
+    made.outbound.close()
     with redis_server.client(int(redis_url.rpartition("/")[2])) as client:
         (message,) = client.lrange("payments", 0, -1)
     assert b"4111" not in message
     assert b'"shadow": "shop.charge"' in message
     assert len(message) < 2048
-    made.bell.broker.post.hang_up()  # type: ignore[attr-defined]
+
+
+def test_an_app_that_runs_its_tasks_eagerly_rings_for_nobody(tmp_path: Path, redis_server: Valkey, redis_url: str) -> None:
+    app = Celery("app", broker=redis_url, set_as_current=False)
+    app.conf.task_always_eager = True
+    made = put(app, tmp_path)
+    made.bell.ring([RingRun("default", RUN)])
+    assert made.outbound.settle(10)
+    assert (made.bell.broker.sent, made.bell.broker.unsent, made.is_heard()) == (0, 0, False)
+    with redis_server.client(int(redis_url.rpartition("/")[2])) as client:
+        assert client.keys("*") == []
+    made.outbound.close()
+
+
+def test_in_the_memory_of_one_process_a_ring_waits_for_nobody(tmp_path: Path) -> None:
+    made = put(Celery("app", broker="wfmem://localhost//", set_as_current=False), tmp_path)
+    made.bell.ring([RingRun("default", RUN)])
+    assert (made.bell.broker.sent, made.outbound.settle(0)) == (1, True)
+    memory.forget()
 
 
 def test_a_foreign_or_broken_message_touches_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
