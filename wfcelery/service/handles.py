@@ -30,6 +30,9 @@ from wfcelery.errors import (
 from wfcelery.service import definitions, runs
 from wfcelery.service.context import current
 
+# Who waits for a result looks again after a tenth of the time waited so far: so much later than the end it is told at most.
+LATE, SHORTEST, LONGEST = 0.1, 0.001, 0.25  # the last two in seconds
+
 R_co = TypeVar("R_co", covariant=True, default=Any)
 AnyT = TypeVar("AnyT", default=Any)
 RunStatus = Literal["pending", "running", "waiting", "cancelling", "succeeded", "failed", "cancelled", "timed_out"]
@@ -78,7 +81,7 @@ class Run(Generic[R_co]):
         if running_step() is not None:
             raise NotAllowedNow("result() inside a step would hold a worker while it waits; make the other run's result an input instead")
         patience = None if timeout is None else seconds(timeout)
-        began, pause = monotonic(), 0.002
+        began = monotonic()
         while True:
             found = runs.outcome_of(current(), UUID(self.id))
             if found is None:
@@ -88,8 +91,8 @@ class Run(Generic[R_co]):
             waited = monotonic() - began
             if patience is not None and waited >= patience:
                 raise StillRunning(self.id, found.status)
+            pause = min(max(waited * LATE, SHORTEST), LONGEST)
             sleep(pause if patience is None else min(pause, max(patience - waited, 0.0)))
-            pause = min(pause * 1.2, 0.25)
 
     def cancel(self, reason: str = "operator cancel") -> None:
         """Ask the run to end: what has not begun never will, what is under way is told. Nothing, where it has ended."""

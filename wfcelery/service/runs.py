@@ -17,6 +17,7 @@ from wfcelery.service.context import Context
 from wfcelery.service.joining import joined_transaction
 from wfcelery.service.views import CommitView, RunSummary, RunView, StepView, attempts_of, error_view
 from wfcelery.store import inbox, reading
+from wfcelery.store.failures import CommitUnknown
 from wfcelery.store.reading import HistoryRow, RunRecord, StepRecord
 
 ENDED = ("succeeded", "failed", "cancelled", "timed_out")
@@ -39,8 +40,12 @@ class Outcome:
 
 def outcome_of(context: Context, run: UUID) -> Outcome | None:
     """The run's status and, when it has ended, its result; None where no committed row says anything."""
-    with context.transaction() as tx:
-        found = reading.outcome(tx, run)
+    try:
+        with context.database.single() as tx:  # asked again and again by who waits: no BEGIN, and on SQLite no writer's lock
+            found = reading.outcome(tx, run)
+    except CommitUnknown:  # of a read: the connection had died in the pool
+        with context.transaction() as tx:
+            found = reading.outcome(tx, run)
     return None if found is None else Outcome(found.workflow, found.status, found.output, found.error, found.reason)
 
 

@@ -1,0 +1,105 @@
+"""Waiting for a result: told soon after the end, by few looks, each of which is one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from tests.acceptance.eventually import eventually
+from tests.store.rows import started
+from wfcelery.errors import NotAllowedNow, NotFound, StillRunning
+from wfcelery.service import context as service
+from wfcelery.service import handles, runs
+from wfcelery.service.context import Context
+from wfcelery.service.handles import Run
+from wfcelery.settings import Settings
+from wfcelery.store.database import Database
+
+
+@pytest.fixture
+def here(database: Database) -> Iterator[Context]:
+    """This process's context speaks to the test's database."""
+    made = Context(database, Settings())
+    before = service._make
+    service.configure(lambda: made)
+    yield made
+    service.configure(before or service.from_environment)
+
+
+class Clock:
+    """Time that passes in sleeps alone, and a run that ends at some moment of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, ends: float) -> None:
+        self.now, self.looks, self._ends = 1000.0, list[float](), 1000.0 + ends
+        monkeypatch.setattr(handles, "monotonic", lambda: self.now)
+        monkeypatch.setattr(handles, "sleep", self._sleep)
+        monkeypatch.setattr(handles.runs, "outcome_of", lambda context, run: self._look())
+        monkeypatch.setattr(handles, "current", lambda: None)
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def _look(self) -> runs.Outcome:
+        self.looks.append(self.now)
+        return runs.Outcome("order", "succeeded" if self.now >= self._ends else "running", "1", None, None)
+
+    @property
+    def late(self) -> float:
+        return self.now - self._ends
+
+
+@pytest.mark.parametrize(("seconds", "looks"), [(0.0, 1), (0.01, 12), (0.1, 40), (1.0, 65), (60.0, 320)])
+def test_who_waits_is_told_a_tenth_later_at_most_and_looks_ever_more_rarely(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, looks: int
+) -> None:
+    clock = Clock(monkeypatch, seconds)
+    assert Run(str(uuid4())).result() == 1
+    assert 0 <= clock.late <= max(0.001, seconds / 10)
+    assert len(clock.looks) <= looks
+
+
+def test_patience_ends_on_time_and_none_is_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, 100.0)
+    with pytest.raises(StillRunning):
+        Run(str(uuid4())).result(timeout=3)
+    assert clock.now == pytest.approx(1003.0)
+    clock.looks.clear()
+    with pytest.raises(StillRunning):
+        Run(str(uuid4())).result(timeout=0)
+    assert len(clock.looks) == 1
+
+
+def test_a_look_begins_no_transaction_and_waits_for_no_writer(here: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On SQLite a transaction of ours would be a writer's."""
+    run = started(here.database)
+    with here.database.transaction(), monkeypatch.context() as patched:
+        patched.setattr(Database, "transaction", None)
+        assert Run(str(run)).status() == "pending"
+        assert runs.outcome_of(here, uuid4()) is None
+
+
+def test_what_does_not_exist_is_said_at_once(here: Context) -> None:
+    run = Run(str(uuid4()))
+    with pytest.raises(NotAllowedNow, match="not committed yet"):
+        run.result(timeout=60)
+    with pytest.raises(NotFound):
+        run.status()
+
+
+def test_a_look_by_a_connection_that_died_in_the_pool_is_made_by_another(postgres: Database) -> None:
+    run = started(postgres)
+    here = Context(postgres, Settings())
+    assert runs.status_of(here, run).status == "pending"
+    _end_idle_sessions(postgres)
+    assert runs.status_of(here, run).status == "pending"
+
+
+def _end_idle_sessions(database: Database) -> None:
+    engine = database.apart()
+    idle = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(f"select pg_terminate_backend(pid) {idle}")
+        eventually(lambda: connection.exec_driver_sql(f"select count(*) {idle}").scalar() == 0)
+    engine.dispose()
