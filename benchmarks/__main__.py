@@ -19,6 +19,7 @@ from benchmarks.processes import NoFigureError, Running, side_running
 from benchmarks.servers import Servers, durable_servers
 from benchmarks.sides.catalogue import BY_NAME
 from benchmarks.workloads import WARM_UP, WORKLOADS, Workload
+from tests.servers import caretaker
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -72,7 +73,8 @@ def main(
 
 def _measure_all(asked: Asked, servers: Servers, journal: Journal) -> None:
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wf-bench-")))
+        folder = caretaker.own(Path(tempfile.mkdtemp(prefix="wf-bench-")))
+        stack.callback(caretaker.remove, folder)
         costs = stack.enter_context(meter(servers))
         running = [stack.enter_context(side_running(BY_NAME[side], servers, folder)) for side in asked.sides]
         for side in running:
