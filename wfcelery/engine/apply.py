@@ -25,7 +25,7 @@ from wfcelery.store.database import Tx
 from wfcelery.store.failures import CommitUnknown, LockTimeout, SerializationClash
 from wfcelery.store.hot import Stale, is_hot, save_fast
 from wfcelery.store.inbox import look
-from wfcelery.store.loading import load_kept, load_results, load_steps, lock_run
+from wfcelery.store.loading import load_kept, load_mine, load_results, load_steps, lock_run
 from wfcelery.store.quarantine import put_aside
 from wfcelery.store.saving import save
 
@@ -86,8 +86,8 @@ def apply(
 ) -> Applied | None:
     """Tell the run what happened, in one commit, and ring for what became ready.
 
-    `facts` may be a function that reads them under the lock (an inbox); `rows` are the rows they name,
-    as the worker that executed them holds them, and are read where not given. `kept` is a step (id, token)
+    `facts` may be a function that reads them under the lock (an inbox); `rows` are rows they name, as the worker that
+    executed them holds them: what is not given is read, and what is no longer its own. `kept` is a step (id, token)
     that the worker has claimed and not begun; it is handed back where the facts end the run. None: no such
     run, or it is locked and `skip_locked` said not to wait. With `keeping` it is to be called through `persist`,
     which lets the token go where nothing was kept under it.
@@ -98,7 +98,7 @@ def apply(
             if known is not None and attempt == 0 and not callable(facts):
                 applied = _optimistic(runtime, facts, rows, keeping, known)
             if applied is None:
-                applied = _locked(runtime, run, facts, keeping, kept, skip_locked)
+                applied = _locked(runtime, run, facts, rows, keeping, kept, skip_locked)
         except (RowChanged, SerializationClash) as clash:
             log.info("run %s changed under a decision, again from the lock: %s", run, clash)
             continue
@@ -210,6 +210,7 @@ def _locked(
     runtime: Runtime,
     run: UUID,
     facts: Sequence[Fact] | Callable[[Tx, RunRow], Sequence[Fact]],
+    rows: Sequence[StepRow],
     keeping: Keeping | None,
     kept: tuple[UUID, UUID] | None,
     skip_locked: bool,
@@ -220,9 +221,9 @@ def _locked(
             return None
         plan = runtime.plans.get(tx, row.definition)
         told = facts(tx, row) if callable(facts) else facts
-        view = Slice(plan, row)
+        view = Slice(plan, row, by_id=_still(tx, rows))
         named = _named(told) | ({kept[0]} if kept else set())
-        _load(tx, view, Missing(ids=frozenset(named)))
+        _load(tx, view, Missing(ids=frozenset(named - view.by_id.keys())))
         decision = _decide(tx, view, told, kept)
         decision.inbox_done = list(getattr(facts, "ids", ()))
         if decision.ignored is None or decision.inbox_done:
@@ -233,6 +234,12 @@ def _locked(
     if decision.ignored is None:
         known.learn(decision)
     return Applied(decision, known, inbox)
+
+
+def _still(tx: Tx, rows: Sequence[StepRow]) -> dict[UUID, StepRow | None]:
+    """Those of the rows that are still as their worker holds them: one look at the tokens in place of reading all again."""
+    mine = load_mine(tx, rows[0].token, [row.id for row in rows]) if rows and rows[0].token is not None else frozenset()
+    return {row.id: row for row in rows if row.id in mine}
 
 
 def _decide(tx: Tx, view: Slice, facts: Sequence[Fact], kept: tuple[UUID, UUID] | None) -> Decision:

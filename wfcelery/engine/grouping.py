@@ -47,8 +47,9 @@ def work_off(runtime: Runtime, organization_id: str, fan_out: UUID, budget: Budg
 
     Returns the commit that ended the fan-out and kept what follows, if it was this worker's; else the last one.
     """
-    limit, applied = 1, None
+    applied = None
     while True:
+        limit = runtime.paces.get(fan_out)
         group = _claim(runtime, organization_id, fan_out, limit)
         if group is None:
             return applied
@@ -60,7 +61,7 @@ def work_off(runtime: Runtime, organization_id: str, fan_out: UUID, budget: Budg
             return applied
         if applied.inbox:
             drain(runtime, group.known.run.id)
-        limit = min(MOST, limit * 2) if took < GROUP_SECONDS / 2 else max(1, limit // 2)
+        runtime.paces.keep(fan_out, min(MOST, limit * 2) if took < GROUP_SECONDS / 2 else max(1, limit // 2))
         if not budget.left() or runtime.settings.run_ahead == 0:
             _ring_on(runtime, group)
             return applied
@@ -74,7 +75,7 @@ def _claim(runtime: Runtime, organization_id: str, fan_out: UUID, limit: int) ->
     expanded: Applied | None = None
     try:
         rows: list[StepRow] = []
-        with runtime.database.transaction() as tx:
+        with runtime.database.single() as tx:
             claimed = claim_group(tx, organization_id, fan_out, limit, token, worker, child)
             if claimed is not None and claimed.items:
                 plan = runtime.plans.get(tx, claimed.run.definition)
@@ -143,7 +144,7 @@ def _record(runtime: Runtime, group: Group, back: Sequence[StepRow] | None, budg
     fact = GroupEnded(group.fan_out, group.token, tuple(group.ends), tuple(row.id for row in back or ()))
     group.ends = []
     keeping = keeping_for(runtime, budget)
-    return persist(runtime, insisting(lambda: apply(runtime, group.known.run.id, (fact,), keeping=keeping)), keeping)
+    return persist(runtime, insisting(lambda: apply(runtime, group.known.run.id, (fact,), rows=group.rows, keeping=keeping)), keeping)
 
 
 def _ring_on(runtime: Runtime, group: Group) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from wfcelery.clock import monotonic
 from wfcelery.definition.plan import Node, RetryPolicy
@@ -12,6 +14,24 @@ from wfcelery.settings import Settings
 from wfcelery.store.database import Database
 
 NO_POLICY = Policy()
+MOST_PACES = 64
+
+
+@dataclass(slots=True)
+class Paces:
+    """How many items of a fan-out this process takes at a time: what one message has learned serves the next."""
+
+    _kept: OrderedDict[UUID, int] = field(default_factory=OrderedDict)
+
+    def get(self, fan_out: UUID) -> int:
+        """One, for a fan-out that this process has not met."""
+        return self._kept.get(fan_out, 1)
+
+    def keep(self, fan_out: UUID, many: int) -> None:
+        """Remember it, for the latest of them."""
+        self._kept[fan_out] = many
+        if len(self._kept) > MOST_PACES:
+            self._kept.popitem(last=False)
 
 
 @dataclass(slots=True)
@@ -25,6 +45,7 @@ class Runtime:
     router: Router
     slots: Slots
     plans: Plans = field(default_factory=Plans)
+    paces: Paces = field(default_factory=Paces)
 
     def policy(self, node: Node) -> Policy:
         """What the code of this process says of a step."""

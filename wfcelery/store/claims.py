@@ -105,7 +105,8 @@ def claim(tx: Tx, organization_id: str, id: UUID, token: UUID, worker: UUID, chi
 
 
 _FAN_OUT = Statement(
-    sa.select(step.c.run, step.c.expanded, step.c.wants).where(
+    sa.select(step.c.expanded, step.c.wants, *RUN).where(
+        run.c.id == step.c.run,
         step.c.id == one("fan_out", sa.Uuid),
         step.c.organization_id == one("organization", sa.Text),
         step.c.status == "waiting",
@@ -132,16 +133,17 @@ _CLAIM_ITEMS = Statement(_claim_items)
 
 
 def claim_group(tx: Tx, organization_id: str, fan_out: UUID, many: int, token: UUID, worker: UUID, child: str) -> ClaimedGroup | None:
-    """Claim up to so many items of a fan-out that are due, in one statement, under one token. None: no open fan-out."""
+    """Claim up to so many items of a fan-out that are due, in one statement, under one token. None: no open fan-out.
+
+    What is read before need not be of the same transaction: an open fan-out is closed only with the last of its items.
+    """
     rows = tx.execute(_FAN_OUT, {"organization": organization_id, "fan_out": fan_out}).rows
     if not rows:
         return None
-    run_id, expanded, wants = rows[0]
+    expanded, wants, *mine = rows[0]
     given = {"fan_out": fan_out, "many": many, "token": token, "worker": worker, "child": child}
     items = sorted((step_row(row) for row in tx.execute(_CLAIM_ITEMS, given).rows), key=lambda item: item.item)
-    mine = load_run(tx, run_id)
-    assert mine is not None
-    return ClaimedGroup(mine, items, expanded is not None and expanded < wants)
+    return ClaimedGroup(run_row(tuple(mine)), items, expanded is not None and expanded < wants)
 
 
 _SET_DEADLINE = Statement(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -274,8 +275,13 @@ class Database:
             self._lent = None
 
     def _connect(self) -> Any:
+        """A connection of the pool that the server has not closed meanwhile."""
         with translated(during_commit=False):
-            return self.engine.raw_connection()
+            while True:
+                connection = self.engine.raw_connection()
+                if self.dialect == "sqlite" or not _has_been_closed(connection.driver_connection):
+                    return connection
+                connection.invalidate()
 
     def _begin(self, isolation: str | None) -> tuple[Any, Any]:
         """A connection with an open transaction; one that died in the pool is replaced once."""
@@ -310,6 +316,15 @@ class Database:
 def cursor_of(driver: Any, dialect: str) -> Any:
     """A cursor for our statements: of PostgreSQL's driver one that takes the server's own placeholders."""
     return driver.cursor() if dialect == "sqlite" else psycopg.RawCursor(driver)
+
+
+def _has_been_closed(driver: Any) -> bool:
+    """Whether something has come on a connection that nobody used: its end, as a rule. Costs no round trip."""
+    if driver.closed:
+        return True
+    poll = select.poll()
+    poll.register(driver.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def parsed(url: str) -> URL:

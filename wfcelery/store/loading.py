@@ -236,6 +236,16 @@ def load_kept(tx: Tx, token: UUID) -> StepRow | None:
     return step_row(rows[0]) if rows else None
 
 
+_MINE = Statement(
+    sa.select(step.c.id).where(among(step.c.id, one("ids", Ids)), step.c.status == "running", step.c.token == one("mine", sa.Uuid))
+)
+
+
+def load_mine(tx: Tx, token: UUID, ids: Collection[UUID]) -> frozenset[UUID]:
+    """Which of these still run under this token."""
+    return frozenset(row[0] for row in tx.execute(_MINE, {"ids": list(ids), "mine": token}).rows)
+
+
 _RESULTS = Statement(
     sa.select(step.c.id, step.c.name, step.c.status, step.c.output, step.c.error, step.c.items_left, step.c.wants).where(
         step.c.run == one("run", sa.Uuid), among(step.c.name, one("names", Words)), step.c.item == NO_ITEM
