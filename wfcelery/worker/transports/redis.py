@@ -1,11 +1,12 @@
-"""kombu's Redis transport with four mends. A URL of Redis means what it meant.
+"""kombu's Redis transport with five mends. A URL of Redis means what it meant.
 
 A worker of kombu 5.7 that holds an unacknowledged message when Redis restarts dies of an AttributeError:
 closing the old connection puts the message back through a channel that has no connection any more. Here that
 is the connection error which it is, and Celery reconnects. A worker that takes a message while Redis has no
 memory left dies too, since it cannot note that it holds it; here it reconnects until there is some. And kombu
 builds a new client object for each command, which is a third of what a publish costs; here a channel keeps one
-for as long as its pool. A batch of messages for one queue is one LPUSH of them all.
+for as long as its pool. A batch of messages for one queue is one LPUSH of them all. And of the engine's own
+messages Redis is not told who holds them (`acks`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import kombu
 from kombu.transport import redis as stock
 from redis.exceptions import ConnectionError as NotConnected
 from redis.exceptions import ExecAbortError, OutOfMemoryError
+
+from wfcelery.worker.transports.acks import Acknowledgements
 
 # How a producer's batch asks its transport is nobody's public promise: with another kombu, kombu's own batch is used.
 BATCHES_KNOWN = kombu.VERSION[:2] == (5, 7)
@@ -71,6 +74,8 @@ class Batch:
 
 class Channel(stock.Channel):
     """A channel that knows when it is closed, and keeps its client."""
+
+    QoS = Acknowledgements
 
     def create_publish_batch(self, max_size: int) -> Any:
         return Batch(self, max_size) if BATCHES_KNOWN else super().create_publish_batch(max_size)
