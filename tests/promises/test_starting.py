@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+import base64
+import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.acceptance.eventually import eventually
+from tests.acceptance.processes import Fleet
 from tests.acceptance.shell import ShellError
 from tests.cli.command_line import Cli
 from tests.promises.conftest import APP, Here
@@ -99,6 +104,18 @@ def test_a_start_is_one_statement_and_runs_nothing_of_the_workflow(alone: Here) 
     alone.late_worker("celery,by-route")
     assert alone.result(run) == "{{ parameters.word }}", "and what looks like a template in an input is a text"
     assert alone.steps(run) == {"routed": "succeeded"}
+
+
+def test_a_script_that_starts_one_workflow_and_ends_has_rung_for_it(
+    make_fleet: Callable[..., Fleet], sqlite_url: str, redis_url: str
+) -> None:
+    """The ring leaves by a thread, which the end of the process waits for."""
+    fleet = make_fleet(kind=Here, app=APP, database_url=sqlite_url, broker_url=redis_url)
+    fleet.upgrade()
+    run = fleet.script("from wfcelery import start_workflow\nprint(start_workflow(double_twice.bind(1)).id)").strip()
+    with redis.Redis.from_url(redis_url) as client:
+        (message,) = client.lrange("celery", 0, -1)
+    assert json.loads(base64.b64decode(json.loads(message)["body"]))[1]["run"] == run
 
 
 @pytest.mark.promise("D9")

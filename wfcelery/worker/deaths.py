@@ -18,7 +18,10 @@ class ChildWatch:
     slots: SharedSlots
     living: dict[Child, int | None] = field(default_factory=dict)  # its pidfd; None: the system has none
     _told: set[Child] = field(default_factory=set)
-    _poll: select.poll = field(default_factory=select.poll)
+    _poll: select.poll = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._poll = select.poll()  # not when this file is imported: a web process may have had it taken out by eventlet
 
     def look(self, seconds: float) -> list[Child]:
         """Wait that long, or until one dies; the children that have died since the last look."""

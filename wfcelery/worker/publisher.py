@@ -70,7 +70,11 @@ class BrokerPost:
     _lines: threading.local = field(default_factory=threading.local)
 
     def load(self) -> None:
-        """Import what sending takes. At the end of a process a thread could not any more: modules want to be told of that end."""
+        """Have in memory what sending takes, in a thread that may import and whose locks no fork leaves behind.
+
+        At the end of a process no thread can import a module any more that wants to be told of that end.
+        """
+        len(self.app.amqp.queues)
         self.connect().get_transport_cls()
 
     def send(self, notes: Sequence[Note]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from celery import Celery
 from tests.servers.ports import free_port
 from tests.servers.valkey import Valkey
 from tests.unit.worker.folder import RUN, FolderEngine
+from tests.unit.worker.processes import ROOT
 from wfcelery.authoring.registry import Registry
 from wfcelery.core.decision import RingRun
 from wfcelery.worker.installation import Installation
@@ -80,6 +83,14 @@ def test_tasks_belong_to_one_app_alone(tmp_path: Path) -> None:
     put(mine, tmp_path)
     assert "wfcelery.step" in mine.tasks
     assert "wfcelery.step" not in other.tasks
+
+
+def test_a_web_process_that_has_been_patched_for_greenlets_can_install() -> None:
+    """What eventlet takes out of `select` only a worker needs."""
+    patched = (
+        "import select; [delattr(select, name) for name in ('poll', 'epoll') if hasattr(select, name)]; import wfcelery.worker.installation"
+    )
+    subprocess.run([sys.executable, "-c", patched], cwd=ROOT, check=True, timeout=60)
 
 
 def test_a_ring_without_a_broker_costs_its_caller_little_and_raises_nothing(tmp_path: Path) -> None:
