@@ -114,6 +114,7 @@ def test_a_worker_outlives_a_redis_that_is_full(apart: Fleet, own_redis: Valkey,
     with own_redis.client() as client:
         with worker.stopped():
             run = apart.start("chain.bind('a')")
+            apart.shell("ordinary.delay('of a task of the app Redis is told who holds it').id")
             client.config_set("maxmemory", "1")
         worker.wait_says("command not allowed when used memory")
         client.config_set("maxmemory", "0")

@@ -73,7 +73,6 @@ class Written:
 
 
 _encode = JSONEncoder().encode  # Celery's own JSON, its encoder made once
-_NO_CANVAS = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
 
 
 @dataclass(slots=True)
@@ -99,7 +98,7 @@ class Writer:
         if note.expires is not None:
             headers["expires"] = (datetime.now(UTC) + timedelta(seconds=note.expires)).isoformat()
             properties["expiration"] = note.expires
-        return Written(f"[[], {_encode(note.body)}, {_NO_CANVAS}]", headers, properties)
+        return Written(f"[[], {_encode(note.body)}, {{}}]", headers, properties)  # the last: of a canvas, which it is not
 
     def _headers_of(self, note: Note) -> dict[str, Any]:
         """What all messages of a kind have in common. Celery reads what is absent as it reads what is empty, so it is absent."""

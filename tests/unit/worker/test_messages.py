@@ -48,7 +48,8 @@ def test_a_message_is_what_celery_would_write_less_what_is_empty(note: Note) -> 
     told = {name: value for name, value in headers.items() if value not in (None, {}, [])} | {"wf_queue": note.queue}
     times = [datetime.fromisoformat(found.pop("expires")) for found in (told, written.headers) if "expires" in found]
     assert written.headers == told
-    assert json.loads(written.body) == [list(body[0]), body[1], body[2]]
+    assert not any(body[2].values())
+    assert json.loads(written.body) == [list(body[0]), body[1], {}]
     more = {name: value for name, value in (("priority", note.priority), ("expiration", note.expires)) if value is not None}
     assert written.properties == properties | more
     if note.expires is not None:
@@ -84,6 +85,13 @@ def post(redis_url: str) -> Iterator[BrokerPost]:
 
 def commands(client: redis.Redis[Any]) -> dict[str, int]:
     return {name.removeprefix("cmdstat_"): told["calls"] for name, told in client.info("commandstats").items()}
+
+
+def test_a_message_of_long_names_is_under_one_kib(post: BrokerPost, redis_url: str) -> None:
+    body = BODY | {"org": "o" * 40, "step": BODY["run"]}
+    post.send([Note(STEP, "q" * 20, body, "a_long_package.and_a_long_module.and_a_function_of_a_long_name", 3, (3600.0, 3600.0))])
+    with redis.Redis.from_url(redis_url) as client:
+        assert max(len(raw) for key in client.keys("q*") for raw in client.lrange(key, 0, -1)) <= 1024
 
 
 def waiting(client: redis.Redis[Any], queue: str) -> list[str]:
