@@ -1,6 +1,7 @@
-"""The hot path: one step succeeded and at most one born, over the version that this worker wrote itself.
+"""The hot path: one step succeeded and at most one born, over the version that this worker wrote itself, or has just read.
 
-On PostgreSQL that is one statement, and narrow: it names what such a commit changes, and nothing else.
+A sleep is such a step too: it is born with its wait, and succeeds when that has come. On PostgreSQL each is one
+statement, and narrow: it names what such a commit changes, and nothing else.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -19,7 +20,7 @@ from wfcelery.definition.values import dumps
 from wfcelery.store.database import Database
 from wfcelery.store.inbox import look
 from wfcelery.store.saving import history_parameters, ring_in, save
-from wfcelery.store.schema import history, inbox, run, step
+from wfcelery.store.schema import Instant, history, inbox, run, step, wait
 from wfcelery.store.statements import Statement, clock, is_one_of, later, one
 
 
@@ -43,36 +44,51 @@ _unsaid = attrgetter(
 )
 _UNSAID = NO_ITEM, 0, None, None, 0, 0, None, None, None, None, 0, 0, 0, None  # what the table's defaults say of a new row
 _beside = attrgetter(
-    "waits", "waits_came", "waits_closed", "waits_reopened", "dead_letters", "retried", "inbox_done", "grace", "ignored", "run.error",
-    "run.ending", "run.reason"
+    "waits_closed", "waits_reopened", "dead_letters", "retried", "inbox_done", "grace", "ignored", "run.error", "run.ending",
+    "run.reason"
 )  # fmt: skip
 
 
+Own = Literal["attempt", "sleep"]  # what ended
+New = Literal["step", "sleep"]  # what is born
+
+
 def is_hot(decision: Decision) -> bool:
-    """Whether a decision has the shape of the hot path: one attempt succeeded, one plain step was born, and nothing beside them."""
+    """Whether a decision has the shape of the hot path: one attempt or sleep is over, one plain step is born, and nothing beside them."""
     if len(decision.steps) > 2 or any(_beside(decision)):
         return False
     born = [row for row in decision.steps if row.seen is None]
-    return len(born) <= 1 and all(_is_plain(row) if row.seen is None else _has_succeeded(row) for row in decision.steps)
+    ended = [row for row in decision.steps if row.seen is not None]
+    if len(born) > 1 or len(ended) > 1 or len(decision.waits) > len(born) or len(decision.waits_came) > len(ended):
+        return False
+    return all(_is_plain(row, bool(decision.waits)) for row in born) and all(_is_over(row, bool(decision.waits_came)) for row in ended)
 
 
-def _has_succeeded(row: StepRow) -> bool:
-    return row.seen is not None and row.seen[0] is StepStatus.RUNNING and row.status is StepStatus.SUCCEEDED and row.item == NO_ITEM
+def _is_over(row: StepRow, slept: bool) -> bool:
+    was = StepStatus.WAITING if slept else StepStatus.RUNNING
+    return row.seen is not None and row.seen[0] is was and row.status is StepStatus.SUCCEEDED and row.item == NO_ITEM
 
 
-def _is_plain(row: StepRow) -> bool:
-    return row.status in _BORN and _unsaid(row) == _UNSAID
+def _is_plain(row: StepRow, sleeps: bool) -> bool:
+    return (row.status is StepStatus.WAITING if sleeps else row.status in _BORN) and _unsaid(row) == _UNSAID
 
 
 # -- the statement ------------------------------------------------------------------------------------------------------
 
 
-def _advanced() -> Any:
-    """The run over its version. What only a run that fails, is cancelled or is reopened has to say stays as it is."""
+def _advanced(own: Own | None) -> Any:
+    """The run over its version. What only a run that fails, is cancelled or is reopened has to say stays as it is.
+
+    Who ends a sleep does not wait for a run that somebody has locked: others are due too.
+    """
     status = one("status", sa.Text)
     over = is_one_of(status, RUN_ENDED)
     begins = run.c.version == 0
-    changed = sa.update(run).where(run.c.id == one("run", sa.Uuid), run.c.version == one("seen", sa.Integer))
+    unchanged: tuple[Any, ...] = run.c.id == one("run", sa.Uuid), run.c.version == one("seen", sa.Integer)
+    if own == "sleep":
+        free = sa.select(run.c.id).where(*unchanged).with_for_update(key_share=True, skip_locked=True)
+        unchanged = (run.c.id == free.scalar_subquery(),)
+    changed = sa.update(run).where(*unchanged)
     return (
         changed.values(
             version=run.c.version + 1,
@@ -91,16 +107,16 @@ def _advanced() -> Any:
     )
 
 
-def _ended(advanced: Any) -> Any:
-    """The step over its token."""
+def _matched(advanced: Any) -> Any:
+    return sa.exists(sa.select(sa.literal_column("1")).select_from(advanced))
+
+
+def _ended(advanced: Any, own: Own) -> Any:
+    """The step: an attempt over its token, a sleep over its status."""
+    seen = (step.c.status == "running", step.c.token == one("token", sa.Uuid)) if own == "attempt" else (step.c.status == "waiting",)
     return (
         sa.update(step)
-        .where(
-            step.c.id == one("step", sa.Uuid),
-            step.c.status == "running",
-            step.c.token == one("token", sa.Uuid),
-            sa.exists(sa.select(sa.literal_column("1")).select_from(advanced)),
-        )
+        .where(step.c.id == one("step", sa.Uuid), *seen, _matched(advanced))
         .values(
             status="succeeded",
             output=one("result", sa.Text),
@@ -116,9 +132,17 @@ def _ended(advanced: Any) -> Any:
     )
 
 
+def _came(advanced: Any) -> Any:
+    """The wait of a sleep that is over."""
+    still_open = wait.c.id == one("came", sa.Uuid), wait.c.status == "open"
+    came = sa.update(wait).where(*still_open, _matched(advanced)).values(status="due", ended_at=clock())
+    return came.returning(wait.c.id).cte("came")
+
+
 def _born(advanced: Any) -> Any:
-    """A new step: ready, or kept and so claimed."""
+    """A new step: ready, kept and so claimed, or asleep."""
     running = one("new_status", sa.Text) == "running"
+    ready = one("new_status", sa.Text) == "ready"
     values: dict[str, Any] = {
         "id": one("new_id", sa.Uuid),
         "organization_id": one("organization_id", sa.Text),
@@ -133,7 +157,7 @@ def _born(advanced: Any) -> Any:
         "priority": one("new_priority", sa.Integer),
         "timeout": one("new_timeout", sa.Float),
         "input": one("new_input", sa.Text),
-        "due_at": sa.case((running, sa.null()), else_=clock()),
+        "due_at": sa.case((ready, clock()), else_=sa.null()),
         "ring_at": later(one("new_ring_in", sa.Float)),
         "claimed_at": sa.case((running, clock()), else_=sa.null()),
         "first_at": sa.case((running, clock()), else_=sa.null()),
@@ -143,31 +167,50 @@ def _born(advanced: Any) -> Any:
     return sa.insert(step).from_select(list(values), chosen, include_defaults=False).cte("born")
 
 
+def _opened(advanced: Any) -> Any:
+    """The wait of a step that is born asleep."""
+    given = one("until", Instant)
+    values: dict[str, Any] = {
+        "id": one("wait", sa.Uuid),
+        "organization_id": one("organization_id", sa.Text),
+        "run": one("run", sa.Uuid),
+        "step": one("new_id", sa.Uuid),
+        "kind": one("kind", sa.Text),
+        "status": sa.literal_column("'open'"),
+        "due_at": sa.case((given.is_not(None), given), else_=later(one("delay", sa.Float))),
+        "opened_at": clock(),
+    }
+    chosen = sa.select(*(value.label(name) for name, value in values.items())).select_from(advanced)
+    return sa.insert(wait).from_select(list(values), chosen, include_defaults=False).cte("opened")
+
+
 def _told(advanced: Any) -> Any:
     said = sa.select(one("run", sa.Uuid), advanced.c.version, one("organization_id", sa.Text), clock(), one("facts", sa.Text))
     places = ["run", "version", "organization_id", "at", "facts"]
     return sa.insert(history).from_select(places, said.select_from(advanced), include_defaults=False).cte("told")
 
 
-def _hot(own: bool, new: bool) -> Statement:
+def _hot(own: Own | None, new: New | None) -> Statement:
     """One statement: the run, the step that ended, the step that is born, the history; and whether the inbox holds something.
 
-    It fails (division by zero) where the run matched and its step did not: otherwise a data-modifying CTE would leave a
-    version whose step has not ended. What is inserted comes from the run's own row, and cannot be missing. It looks into
-    the inbox as that was when the statement began: what is put later has a ring of its own, whose dispatcher waits for
-    the run's lock.
+    It fails (division by zero) where the run matched and its step or wait did not: otherwise a data-modifying CTE would
+    leave a version whose step has not ended. What is inserted comes from the run's own row, and cannot be missing. It
+    looks into the inbox as that was when the statement began: what is put later has a ring of its own, whose dispatcher
+    waits for the run's lock.
     """
-    advanced = _advanced()
-    matched = sa.exists(sa.select(sa.literal_column("1")).select_from(advanced))
+    advanced = _advanced(own)
+    over = [] if own is None else [_ended(advanced, own), *([_came(advanced)] if own == "sleep" else [])]
     one_each: Any = sa.literal_column("1")
-    if own:
-        one_each = one_each.op("/")(sa.select(sa.func.count()).select_from(_ended(advanced)).scalar_subquery())
+    for part in over:
+        one_each = one_each.op("/")(sa.select(sa.func.count()).select_from(part).scalar_subquery())
     waiting = sa.exists(sa.select(sa.literal_column("1")).where(inbox.c.run == one("run", sa.Uuid)))
-    inserted = [*([_born(advanced)] if new else []), _told(advanced)]
-    return Statement(sa.select(sa.case((matched, one_each), else_=sa.literal_column("0")), waiting).add_cte(*inserted))
+    inserted = [*([_born(advanced)] if new else []), *([_opened(advanced)] if new == "sleep" else []), _told(advanced)]
+    return Statement(sa.select(sa.case((_matched(advanced), one_each), else_=sa.literal_column("0")), waiting).add_cte(*inserted))
 
 
-_HOT = {(own, new): _hot(own, new) for own in (True, False) for new in (True, False)}
+_OWN: tuple[Own | None, ...] = (None, "attempt", "sleep")
+_NEW: tuple[New | None, ...] = (None, "step", "sleep")
+_HOT = {(own, new): _hot(own, new) for own in _OWN for new in _NEW}
 
 
 def save_fast(database: Database, decision: Decision, rings: bool = True) -> Saved | Stale:
@@ -182,15 +225,22 @@ def save_fast(database: Database, decision: Decision, rings: bool = True) -> Sav
                 return Stale()
             save(tx, decision, rings)
             return Saved(look(tx, decision.run.id))
-    own = new = False
+    own: Own | None = None
+    new: New | None = None
     values = _of_run(decision)
     for row in decision.steps:
         if row.seen is None:
-            new = True
+            new = "step"
             values |= _of_new(decision, row, rings)
         else:
-            own = True
+            own = "attempt"
             values |= {"step": row.id, "token": row.seen[1], "result": dumps(row.output)}
+    for wait_id in decision.waits_came:
+        own = "sleep"
+        values |= {"came": wait_id}
+    for opened in decision.waits:
+        new = "sleep"
+        values |= {"wait": opened.id, "kind": opened.kind, "until": opened.due_at, "delay": opened.delay or 0.0}
     with database.single() as tx:
         verdict, waiting = tx.execute(_HOT[own, new], values).rows[0]
         return Saved(waiting) if verdict == 1 else Stale()
