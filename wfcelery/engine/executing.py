@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from time import sleep
 from uuid import UUID, uuid4
@@ -169,7 +169,7 @@ def finish(runtime: Runtime, row: StepRow, known: Known, fact: Fact, keeping: Ke
     Raises LockTimeout for a failure, which has no place beside it.
     """
     try:
-        applied = apply(runtime, known.run.id, (fact,), rows=(replace(row),), keeping=keeping, known=known)
+        applied = apply(runtime, known.run.id, (fact,), rows=(row.copied(),), keeping=keeping, known=known)
     except LockTimeout:
         if not isinstance(fact, Succeeded):
             raise
