@@ -32,6 +32,7 @@ from wfcelery.service.context import current
 
 # Who waits for a result looks again after a tenth of the time waited so far: so much later than the end it is told at most.
 LATE, SHORTEST, LONGEST = 0.1, 0.001, 0.25  # the last two in seconds
+NOT_BEGUN = 0.002  # seconds: the shortest pause before a run that nobody has begun yet, which is not over in the next moment
 
 R_co = TypeVar("R_co", covariant=True, default=Any)
 AnyT = TypeVar("AnyT", default=Any)
@@ -91,7 +92,7 @@ class Run(Generic[R_co]):
             waited = monotonic() - began
             if patience is not None and waited >= patience:
                 raise StillRunning(self.id, found.status)
-            pause = min(max(waited * LATE, SHORTEST), LONGEST)
+            pause = min(max(waited * LATE, NOT_BEGUN if found.status == "pending" else SHORTEST), LONGEST)
             sleep(pause if patience is None else min(pause, max(patience - waited, 0.0)))
 
     def cancel(self, reason: str = "operator cancel") -> None:

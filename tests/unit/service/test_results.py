@@ -32,7 +32,7 @@ class Clock:
     """Time that passes in sleeps alone, and a run that ends at some moment of it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, ends: float) -> None:
-        self.now, self.looks, self._ends = 1000.0, list[float](), 1000.0 + ends
+        self.now, self.begins, self.looks, self._ends = 1000.0, 0.0, list[float](), 1000.0 + ends
         monkeypatch.setattr(handles, "monotonic", lambda: self.now)
         monkeypatch.setattr(handles, "sleep", self._sleep)
         monkeypatch.setattr(handles.runs, "outcome_of", lambda context, run: self._look())
@@ -43,7 +43,8 @@ class Clock:
 
     def _look(self) -> runs.Outcome:
         self.looks.append(self.now)
-        return runs.Outcome("order", "succeeded" if self.now >= self._ends else "running", "1", None, None)
+        status = "pending" if self.now < self.begins else "running" if self.now < self._ends else "succeeded"
+        return runs.Outcome("order", status, "1", None, None)
 
     @property
     def late(self) -> float:
@@ -58,6 +59,13 @@ def test_who_waits_is_told_a_tenth_later_at_most_and_looks_ever_more_rarely(
     assert Run(str(uuid4())).result() == 1
     assert 0 <= clock.late <= max(0.001, seconds / 10)
     assert len(clock.looks) <= looks
+
+
+def test_a_run_that_nobody_has_begun_is_looked_at_half_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, 0.0095)
+    clock.begins = clock.now + 0.0075
+    assert Run(str(uuid4())).result() == 1
+    assert [round(1000 * (look - 1000)) for look in clock.looks] == [0, 2, 4, 6, 8, 9, 10]
 
 
 def test_patience_ends_on_time_and_none_is_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
