@@ -23,6 +23,8 @@ _POSTGRES = (
     "select conrelid::regclass::text, conname, pg_get_constraintdef(oid) from pg_constraint where conname like 'wf\\_%' and contype <> 'n'",
     "select tablename, indexname, indexdef from pg_indexes where tablename like 'wf\\_%'",
     "select relname, reloptions::text from pg_class where relkind = 'r' and relname like 'wf\\_%'",
+    "select tgrelid::regclass::text, pg_get_triggerdef(oid) from pg_trigger where not tgisinternal",
+    "select proname, prosrc from pg_proc where proname like 'wf\\_%'",
 )
 _SQLITE = ("select name, sql from sqlite_master where name like 'wf\\_%' escape '\\'",)
 

@@ -322,6 +322,8 @@ def _has_been_closed(driver: Any) -> bool:
     """Whether something has come on a connection that nobody used: its end, as a rule. Costs no round trip."""
     if driver.closed:
         return True
+    if not hasattr(select, "poll"):  # eventlet takes it away
+        return bool(select.select([driver.fileno()], [], [], 0.0)[0])
     poll = select.poll()
     poll.register(driver.fileno(), select.POLLIN)
     return bool(poll.poll(0))

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from wfcelery.core.states import RUN_ENDED, STEP_ENDED, RunStatus, StepStatus, WaitStatus
+from wfcelery.store.rules import held_by_a_trigger
 
 metadata = sa.MetaData(
     naming_convention={
@@ -122,6 +123,8 @@ run = sa.Table(
     postgresql_with={"fillfactor": 70},
 )
 
+held_by_a_trigger(run)
+
 step = sa.Table(
     "wf_step",
     metadata,
@@ -183,6 +186,8 @@ step = sa.Table(
     sa.CheckConstraint("items_left is null or items_left >= 0", name="wf_step_items_left"),
     postgresql_with={"fillfactor": 70},
 )
+
+held_by_a_trigger(step)
 
 history = sa.Table(
     "wf_history",
