@@ -17,6 +17,7 @@ from wfcelery.engine.apply import Keeping, apply
 from wfcelery.engine.dispatching import Inbox, begin
 from wfcelery.engine.runtime import Budget
 from wfcelery.engine.sweeping import Sweep
+from wfcelery.engine.waking import Waking
 from wfcelery.errors import RowChanged
 from wfcelery.service import starting
 from wfcelery.store import due, inbox, leases
@@ -119,7 +120,19 @@ def _time_out(scene: Scene, side: Side) -> Callable[[], object]:
 
 
 def _wake(scene: Scene, side: Side) -> Callable[[], object]:
-    return lambda: Sweep(scene.hands[side].runtime)._wake(scene.wait)
+    return lambda: Waking(scene.hands[side].runtime).wake(scene.wait)
+
+
+def _wake_ahead(scene: Scene, side: Side) -> Callable[[], object]:
+    """As a sweep does: over the version that the run was found with, and from the lock only where that does not do."""
+    waking = Waking(scene.hands[side].runtime)
+
+    def wake() -> list[bool]:
+        with scene.database.single() as tx:
+            found = waking.find(tx, 100)
+        return [waking.wake(wait) for wait in found]
+
+    return wake
 
 
 def _pass_the_deadline(scene: Scene) -> None:
@@ -253,6 +266,7 @@ TRANSACTIONS = (
     Transaction("T7-report", _report, locks=False, raises=(RowChanged,)),
     Transaction("T8-time-out", _time_out, passes=True),
     Transaction("T8-wake", _wake, passes=True),
+    Transaction("T8-wake-ahead", _wake_ahead, locks=False, passes=True),
     Transaction("T8-deadline", _end, _pass_the_deadline, passes=True, ends="timed_out"),
     Transaction("T9-put", _put, locks=False, ends="cancelled"),
     Transaction("T9-put-for-another", _put_for_another, _start_another, locks=False),

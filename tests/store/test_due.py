@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -15,7 +15,7 @@ from wfcelery.core.states import RunStatus, StepStatus
 from wfcelery.store import due, inbox
 from wfcelery.store.claims import claim_group
 from wfcelery.store.database import Database
-from wfcelery.store.loading import is_due
+from wfcelery.store.loading import is_due, load_steps
 
 
 def test_a_step_that_nobody_took_is_rung_once_per_pause(database: Database) -> None:
@@ -105,6 +105,32 @@ def test_a_wait_is_due_at_its_time_and_not_before(database: Database) -> None:
         assert due.waits(tx, 10) == []
 
 
+def _due_waits(database: Database, many: int) -> UUID:
+    rows = [ready(f"nap{number}", status=StepStatus.WAITING) for number in range(many)]
+    run = begun(database, *rows)
+    commit(database, run, waits=[WaitRow(uuid7(), row.id, "sleep", delay=0.0) for row in rows])
+    return run
+
+
+def test_a_wait_is_found_with_its_run_and_its_step_as_they_are(database: Database) -> None:
+    run = _due_waits(database, 1)
+    with database.single() as tx:
+        [found] = due.waits(tx, 10)
+        assert found.seen == (run_of(database, run), load_steps(tx, run, names=["nap0"])[0])
+
+
+def test_two_sweeping_processes_take_a_half_each_and_what_nobody_took_in_time(database: Database) -> None:
+    _due_waits(database, 40)
+    with database.single() as tx:
+        halves = [set(due.waits(tx, 100, half)) for half in (0, 1)]
+        assert halves[0] | halves[1] == set(due.waits(tx, 100))
+        assert {len(half) for half in halves} & {0, 40} == set(), "about as many each"
+        assert not halves[0] & halves[1]
+    change(database, f"update wf_wait set due_at = {ago(database, due.OVERDUE + 1)}")
+    with database.single() as tx:
+        assert len(due.waits(tx, 100, 0)) == 40
+
+
 def test_an_attempt_past_its_deadline_is_named_by_its_token(database: Database) -> None:
     row, token = ready("a", timeout=0.0), uuid4()
     run = begun(database, row, ready("b", timeout=60.0))
@@ -145,21 +171,6 @@ def test_the_grace_of_a_cancel_outlives_the_commits_after_it(database: Database)
     before = column(database, "wf_run", "due_at", run)
     commit(database, run, row={"status": RunStatus.CANCELLING})
     assert column(database, "wf_run", "due_at", run) == before
-
-
-def test_a_look_ahead_says_when_the_next_thing_falls_due(database: Database) -> None:
-    with database.transaction() as tx:
-        assert due.next_due(tx, 1.0) is None
-    begun(database, ready("a", delay=60.0))
-    with database.transaction() as tx:
-        assert due.next_due(tx, 1.0) is None
-        found = due.next_due(tx, 90.0)
-    assert found == pytest.approx(60.0, abs=3.0)
-    begun(database, ready("b"))
-    with database.transaction() as tx:
-        found = due.next_due(tx, 1.0)
-    assert found is not None
-    assert found <= 0.0
 
 
 def test_a_worker_without_a_broker_sees_what_its_queues_hold(database: Database) -> None:

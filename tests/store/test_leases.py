@@ -8,6 +8,7 @@ from tests.store.rows import CHILD, WORKER, ago, begun, change, claimed, look, r
 from wfcelery.store import leases
 from wfcelery.store.database import Database
 from wfcelery.store.due import Attempt
+from wfcelery.store.leases import Place
 
 
 def _lost(database: Database) -> list[Attempt]:
@@ -17,7 +18,8 @@ def _lost(database: Database) -> list[Attempt]:
 
 def _renew(database: Database, *tokens: UUID) -> dict[UUID, str] | None:
     with database.transaction() as tx:
-        return leases.renew(tx, WORKER, tokens, 30.0)
+        renewed = leases.renew(tx, WORKER, tokens, 30.0)
+    return None if renewed is None else renewed.known
 
 
 def _executing(database: Database) -> tuple[UUID, UUID, UUID]:
@@ -110,14 +112,36 @@ def test_a_host_knows_what_its_processes_have_left_behind(database: Database) ->
 
 def test_two_processes_sweep_and_a_third_does_not(database: Database) -> None:
     with database.transaction() as tx:
-        assert [leases.take_place(tx, who, 5.0) for who in ("a", "b", "c", "a", "b")] == [True, True, False, True, True]
+        taken = [leases.take_place(tx, who, 5.0) for who in ("a", "b", "c", "a", "b")]
+    assert taken == [Place(1, shared=False), Place(2, shared=True), None, Place(1, shared=True), Place(2, shared=True)]
+    assert [place and place.half for place in taken] == [None, 0, None, 1, 0], "each takes a half of what is due, and one alone all of it"
     assert sorted(look(database, "select owner from wf_sweeper")) == [("a",), ("b",)]
     change(database, f"update wf_sweeper set until = {ago(database, 1)} where owner = 'b'")
     with database.transaction() as tx:
-        assert leases.take_place(tx, "a", 5.0)
-        assert leases.take_place(tx, "c", 5.0)
-        assert not leases.take_place(tx, "b", 5.0)
+        assert leases.take_place(tx, "a", 5.0) == Place(1, shared=False)
+        assert leases.take_place(tx, "c", 5.0) == Place(2, shared=True)
+        assert leases.take_place(tx, "b", 5.0) is None
     assert sorted(look(database, "select owner from wf_sweeper")) == [("a",), ("c",)]
+
+
+def test_a_renewal_brings_along_whether_somebody_is_wanted_to_sweep(database: Database) -> None:
+    working(database)
+
+    def wanted() -> bool:
+        with database.transaction() as tx:
+            renewed = leases.renew(tx, WORKER, (), 30.0)
+        assert renewed is not None
+        return renewed.free_place
+
+    assert wanted()
+    with database.transaction() as tx:
+        leases.take_place(tx, "a", 5.0)
+    assert wanted(), "the other place is nobody's"
+    with database.transaction() as tx:
+        leases.take_place(tx, "b", 5.0)
+    assert not wanted()
+    change(database, f"update wf_sweeper set until = {ago(database, 1)} where owner = 'a'")
+    assert wanted(), "its time is over"
 
 
 def test_rows_of_workers_are_forgotten_when_nothing_of_theirs_is_under_way(database: Database) -> None:

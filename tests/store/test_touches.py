@@ -25,6 +25,7 @@ from wfcelery.store.claims import claim, claim_group, set_deadline
 from wfcelery.store.database import CursorTx, Database, Tx, cursor_of
 from wfcelery.store.hot import save_fast
 from wfcelery.store.loading import load_kept, load_results, load_steps, lock_run
+from wfcelery.store.looking import look
 from wfcelery.store.saving import save
 from wfcelery.store.starting import NewRun, find_by_key, insert_run
 from wfcelery.store.statements import Parameters, Result, Statement
@@ -190,7 +191,7 @@ _HOT: dict[str, Callable[[Crowd, Tx], Any]] = {
     "start": lambda crowd, tx: insert_run(tx, NewRun(uuid7(), "default", "order", "s", "{}", "d", key="new")),
     "key": lambda crowd, tx: find_by_key(tx, "default", "order", "k"),
     "rings": lambda crowd, tx: (due.ring_steps(tx, 100, 5.0), due.ring_runs(tx, 100, 5.0)),
-    "time": lambda crowd, tx: (due.attempts(tx, 100), due.waits(tx, 100), due.runs(tx, 100), due.next_due(tx, 1.0)),
+    "time": lambda crowd, tx: (due.attempts(tx, 100), due.waits(tx, 100), due.runs(tx, 100), look(tx, 30.0, 1.0, 3.0)),
     "kept": lambda crowd, tx: load_kept(tx, crowd.executing.token or uuid4()),
     "lease": lambda crowd, tx: leases.renew(tx, WORKER, [crowd.item_token], 30.0),
     "lost": lambda crowd, tx: (leases.lost(tx, 30.0, 100), leases.of_child(tx, WORKER, CHILD, 100), leases.children_of_host(tx, "here")),

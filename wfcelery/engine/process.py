@@ -22,7 +22,7 @@ from wfcelery.store.meta import namespace, owner_of_step
 
 log = logging.getLogger(__name__)
 
-PLACE_FOR = 3.0  # intervals for which a sweeping process keeps its place without saying so again
+PLACE_FOR = 4.0  # intervals for which a sweeping process keeps its place without saying so again; it does so twice as often
 
 
 class Starting(Protocol):
@@ -54,7 +54,9 @@ class Process:
     sweeps: Sweep = field(init=False)
     refused: int = 0  # messages that named a run of another organization
     _ns: str | None = None
-    _place: tuple[bool, float] = (False, float("-inf"))
+    _place: leases.Place | None = None
+    _asked: float = float("-inf")
+    _free: bool | None = None  # whether a place was free at the last renewal; None: this process does not renew
     _absent: frozenset[UUID] = frozenset()
     _rung: dict[object, float] = field(default_factory=dict)
 
@@ -97,25 +99,33 @@ class Process:
         With `queues`, ring besides for everything that a worker of these queues can take now, whoever else sweeps.
         """
         settings = self.runtime.settings
-        mine = self._turn()
-        if mine:
-            this = self.sweeps()
+        place = self._turn()
+        if place is not None:
+            this = self.sweeps(place.half)
             pause = settings.poll if this.next_due is None else min(settings.poll, max(this.next_due, 0.001))
         else:
-            pause = settings.idle_poll
+            pause = settings.idle_poll if self._free is None else min(settings.idle_poll, settings.poll)
         if queues is not None:
             self._ring_here(queues)
             return min(pause, settings.poll)
         return pause
 
-    def _turn(self) -> bool:
-        mine, asked = self._place
-        settings = self.runtime.settings
-        if monotonic() - asked >= (settings.poll if mine else settings.idle_poll):
-            with self.runtime.database.transaction() as tx:
-                mine = leases.take_place(tx, self.owner, settings.poll * PLACE_FOR)
-            self._place = (mine, monotonic())
-        return mine
+    def _turn(self) -> leases.Place | None:
+        if self._asks():
+            keep = self.runtime.settings.poll * PLACE_FOR
+            with self.runtime.database.single() as tx:
+                self._place = leases.take_place(tx, self.owner, keep)
+            self._asked, self._free = monotonic(), None if self._free is None else False
+        return self._place
+
+    def _asks(self) -> bool:
+        """Whether it is time to ask for a place. Where renewals come as often, they have brought the answer along."""
+        settings, since = self.runtime.settings, monotonic() - self._asked
+        if self._place is not None:
+            return since >= settings.poll * PLACE_FOR / 2
+        if self._free is not None and settings.lease / 3 <= settings.idle_poll:
+            return self._free
+        return since >= settings.idle_poll
 
     def _ring_here(self, queues: Collection[str]) -> None:
         """The database as bell: ring for what is ready, and not again for what was rung a moment ago."""
@@ -143,14 +153,16 @@ class Process:
         An attempt shall end when its run is being cancelled, or when the database has not known it as this
         worker's at two renewals in a row: one may fall between the claim's commit and its answer.
         """
-        with self.runtime.database.transaction() as tx:
-            known = leases.renew(tx, worker, tokens, self.runtime.settings.lease)
-        if known is None:
+        database = self.runtime.database
+        with database.transaction() if tokens else database.single() as tx:
+            renewed = leases.renew(tx, worker, tokens, self.runtime.settings.lease)
+        if renewed is None:
             return None
-        absent = frozenset(tokens) - known.keys()
+        self._free = renewed.free_place
+        absent = frozenset(tokens) - renewed.known.keys()
         over = absent & self._absent
         self._absent = absent
-        return over | frozenset(token for token, status in known.items() if status == "cancelling")
+        return over | frozenset(token for token, status in renewed.known.items() if status == "cancelling")
 
     def child_died(self, worker: UUID, child: str) -> None:
         """The child of that identity is gone, and with it what it executed."""

@@ -1,8 +1,9 @@
 """The periodic look for due rows: what nobody took, what time has made due, and who has died.
 
-It selects without locks and then works run by run; a run that is busy is left for the next pass. It
-drains until nothing is due, and one bad run never stops the others. It may run anywhere, any number
-of times at once: correctness never depends on who sweeps.
+One look says what is overdue and when the next falls due; where nothing is, that was all. What is due it
+selects without locks and then works run by run; a run that is busy is left for the next pass. It drains
+until nothing is due, and one bad run never stops the others. It may run anywhere, any number of times at
+once: correctness never depends on who sweeps.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ from typing import TypeVar
 
 from wfcelery.clock import monotonic
 from wfcelery.core.decision import Ring
-from wfcelery.core.events import DeadlinePassed, Fact, Failed, GracePassed, Lost, WaitCame
+from wfcelery.core.events import DeadlinePassed, Fact, Failed, GracePassed, Lost
 from wfcelery.core.rows import RunRow
 from wfcelery.core.states import RUN_ENDED, RunStatus
 from wfcelery.engine.apply import apply, quarantine
 from wfcelery.engine.dispatching import Inbox
 from wfcelery.engine.runtime import Runtime
+from wfcelery.engine.waking import Waking
 from wfcelery.errors import Unavailable
 from wfcelery.store import due, leases
 from wfcelery.store.database import Tx
 from wfcelery.store.failures import CommitUnknown
 from wfcelery.store.loading import is_due
+from wfcelery.store.looking import Seen, look
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +36,7 @@ LONGEST_REST = 300.0  # seconds for which such a row is let alone
 
 T = TypeVar("T", due.Attempt, due.Wait, due.Run)
 CLEAN_EVERY = 3_600.0  # seconds between two looks for workers that are long gone
+FIRST_WAIT = 0.01  # seconds until what could not be moved on is tried again, doubled each time
 Select = Callable[[Tx, int], Sequence[T]]
 
 
@@ -91,27 +95,62 @@ class Sweep:
     passes: int = 0
     cleaned: float = float("-inf")
     total: Pass = field(default_factory=Pass)
+    _stuck: int = 0  # passes in a row that left something overdue and could move nothing on
 
-    def __call__(self) -> Pass:
-        """One pass: everything that is due now, until nothing is."""
+    def __call__(self, half: int | None = None) -> Pass:
+        """One pass: everything that is due now, until nothing is; of waits first the half that is given (0, 1)."""
         began, this = monotonic(), Pass()
-        settings = self.runtime.settings
-        with self.runtime.database.transaction() as tx:
-            leases.stamp(tx, settings.lease)
-        this.lost = self._drain(this, lambda tx, n: leases.lost(tx, settings.lease, n), self.declare_lost)
-        this.timeouts = self._drain(this, due.attempts, self._time_out)
-        this.waits = self._drain(this, due.waits, self._wake)
-        this.deadlines = self._drain(this, due.runs, self._end)
-        this.inboxes = self._drain(this, due.inboxes, self._apply_inbox)
-        this.rung = self._ring()
-        with self.runtime.database.transaction() as tx:
-            this.next_due = due.next_due(tx, settings.poll)
-            if began - self.cleaned >= CLEAN_EVERY:
-                leases.forget(tx, settings.lease * 10)
-                self.cleaned = began
+        seen = self._look()
+        tried: set[str] = set()
+        while new := seen.overdue - tried:
+            for kind, drain in self._drains(this, half).items():
+                if kind in new:
+                    setattr(this, kind, drain())
+            tried |= new
+            seen = self._look()
+        this.next_due = self._next(this, seen)
+        if began - self.cleaned >= CLEAN_EVERY:
+            with self.runtime.database.single() as tx:
+                leases.forget(tx, self.runtime.settings.lease * 10)
+            self.cleaned = began
         this.seconds = monotonic() - began
         self._count(this)
         return this
+
+    def _drains(self, this: Pass, half: int | None) -> dict[str, Callable[[], int]]:
+        """What is done about each kind of rows that are overdue, in this order."""
+        lease = self.runtime.settings.lease
+        return {
+            "lost": lambda: self._drain(this, lambda tx, n: leases.lost(tx, lease, n), self.declare_lost),
+            "timeouts": lambda: self._drain(this, due.attempts, self._time_out),
+            "waits": lambda: self._wake_all(this, half),
+            "deadlines": lambda: self._drain(this, due.runs, self._end),
+            "inboxes": lambda: self._drain(this, due.inboxes, self._apply_inbox),
+            "rung": self._ring,
+        }
+
+    def _look(self) -> Seen:
+        """What is overdue, and when the next falls due. Says now and then that somebody sweeps, before a lease is judged by it."""
+        settings = self.runtime.settings
+        # At the next look, one poll from now, the stamp must be younger than half a lease: that is what an outage looks like.
+        fresh = min(3 * settings.poll, (settings.lease / 2 - settings.poll) / 2)
+        with self.runtime.database.single() as tx:
+            seen = look(tx, settings.lease, settings.poll, fresh)
+        if seen.stale:
+            with self.runtime.database.single() as tx:
+                leases.stamp(tx, settings.lease)
+        return seen
+
+    def _next(self, this: Pass, seen: Seen) -> float | None:
+        """Seconds until the next pass is worth it: at once where this one moved on what is still overdue, else later each time."""
+        self._stuck = self._stuck + 1 if seen.overdue else 0
+        if not seen.overdue:
+            return seen.next_in
+        if any(getattr(this, kind) for kind in seen.overdue):
+            self._stuck = 0
+            return 0.0
+        again: float = min(self.runtime.settings.poll, FIRST_WAIT * 2 ** min(self._stuck, 16))
+        return again if seen.next_in is None else min(again, seen.next_in)
 
     def child_died(self, worker: leases.WorkerId, child: str) -> int:
         """The parent's word for its dead child: its attempts are lost now, not when the lease is over."""
@@ -141,8 +180,12 @@ class Sweep:
         applied = apply(self.runtime, late.run, facts, skip_locked=True)
         return applied is not None and not applied.decision.ignored
 
-    def _wake(self, wait: due.Wait) -> bool:
-        return self._tell(wait, WaitCame(wait.step, wait.wait))
+    def _wake_all(self, this: Pass, half: int | None) -> int:
+        waking = Waking(self.runtime, half)
+        try:
+            return self._drain(this, waking.find, waking.wake)
+        finally:
+            waking.ring_all()
 
     def _end(self, run: due.Run) -> bool:
         """A run's own deadline, or the end of its grace; which of the two is read under its lock."""
@@ -160,7 +203,7 @@ class Sweep:
         applied = apply(self.runtime, run.run, Inbox(), skip_locked=True)
         return applied is not None and not applied.decision.ignored
 
-    def _tell(self, row: due.Attempt | due.Wait, fact: Fact) -> bool:
+    def _tell(self, row: due.Attempt, fact: Fact) -> bool:
         applied = apply(self.runtime, row.run, (fact,), skip_locked=True)
         return applied is not None and not applied.decision.ignored
 
@@ -179,25 +222,33 @@ class Sweep:
 
     def _drain(self, this: Pass, select: Select[T], handle: Callable[[T], bool]) -> int:
         """Select a batch, handle each row, and again until a batch brings nothing new."""
-        done, seen = 0, self._troubles.resting()
+        done, left = 0, self._troubles.resting()
+        seen = set(left)
         while True:
-            with self.runtime.database.transaction() as tx:
-                batch = [row for row in select(tx, self.runtime.settings.batch + len(seen)) if row not in seen]
-            if not batch:
-                return done
-            log.info("sweep: due are %s", ", ".join(map(_named, batch)))
+            many = self.runtime.settings.batch + len(left)
+            with self.runtime.database.single() as tx:
+                found = select(tx, many)
+            batch = [row for row in found if row not in seen]
+            if batch:
+                log.info("sweep: due are %s", ", ".join(map(_named, batch)))
             for row in batch:
                 seen.add(row)
                 try:
-                    done += handle(row)
+                    if handle(row):
+                        done += 1
+                    else:
+                        left.add(row)
                     self._troubles.forget(row)
                 except (Unavailable, CommitUnknown):
                     raise
                 except Exception as problem:
+                    left.add(row)
                     this.bad += 1
                     log.exception("sweep: %s could not be handled and is left for a later pass", _named(row))
                     if self._troubles.again(row) >= ENOUGH:
                         quarantine(self.runtime, row.run, problem)
+            if not batch or len(found) < many // 4:  # of a half there may be more; of as few there are none
+                return done
 
     def _count(self, this: Pass) -> None:
         self.passes += 1

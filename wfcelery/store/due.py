@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from wfcelery.core.decision import Ring, RingRun, RingStep
-from wfcelery.core.rows import NO_ITEM
+from wfcelery.core.rows import NO_ITEM, RunRow, StepRow
 from wfcelery.store.database import Tx
+from wfcelery.store.loading import RUN, STEP, run_row, step_row
 from wfcelery.store.schema import inbox, run, step, wait
-from wfcelery.store.statements import Ids, Statement, Words, among, clock, fixed, later, one, seconds_until
+from wfcelery.store.statements import Ids, Row, Statement, Words, among, clock, fixed, half_of, later, one
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,12 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """An open wait whose time has come."""
+    """An open wait whose time has come; with its run and its step as they were, in one moment, when it was found."""
 
     run: UUID
     step: UUID
     wait: UUID
+    seen: tuple[RunRow, StepRow] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Run:
     run: UUID
 
 
+OVERDUE = 0.25  # seconds after which a sweeping process takes what is the other's half, too
+
 _many = one("many", sa.Integer)
 
 _ATTEMPTS = Statement(
@@ -50,11 +54,19 @@ _ATTEMPTS = Statement(
     .order_by(step.c.deadline_at)
     .limit(_many)
 )
-_WAITS = Statement(
-    sa.select(wait.c.run, wait.c.step, wait.c.id)
+_OLDEST = (
+    sa.select(wait.c.run, wait.c.step, wait.c.id, wait.c.due_at)
     .where(wait.c.status == "open", wait.c.due_at <= fixed(clock()))
     .order_by(wait.c.due_at)
     .limit(_many)
+    .subquery("oldest")
+)
+_half = one("half", sa.Integer)
+_WAITS = Statement(
+    sa.select(_OLDEST.c.run, _OLDEST.c.step, _OLDEST.c.id, *RUN, *STEP)
+    .select_from(_OLDEST.join(run, run.c.id == _OLDEST.c.run).outerjoin(step, step.c.id == _OLDEST.c.step))
+    .where(sa.or_(_half.is_(None), half_of(_OLDEST.c.id) == _half, _OLDEST.c.due_at < later(sa.literal(-OVERDUE, sa.Float))))
+    .order_by(_OLDEST.c.due_at)
 )
 _RUNS = Statement(sa.select(run.c.id).where(run.c.due_at <= fixed(clock()), run.c.status != "pending").order_by(run.c.due_at).limit(_many))
 
@@ -68,9 +80,14 @@ def attempts(tx: Tx, many: int) -> Sequence[Attempt]:
     return [Attempt(*row) for row in tx.execute(_ATTEMPTS, {"many": many}).rows]
 
 
-def waits(tx: Tx, many: int) -> Sequence[Wait]:
-    """Open waits whose time has come."""
-    return [Wait(*row) for row in tx.execute(_WAITS, {"many": many}).rows]
+def waits(tx: Tx, many: int, half: int | None = None) -> Sequence[Wait]:
+    """Open waits whose time has come; of the oldest so many, the half that is asked for, and what nobody took in time."""
+    return [_wait(row) for row in tx.execute(_WAITS, {"many": many, "half": half}).rows]
+
+
+def _wait(row: Row) -> Wait:
+    its_run, its_step = row[3 : 3 + len(RUN)], row[3 + len(RUN) :]
+    return Wait(row[0], row[1], row[2], None if its_step[0] is None else (run_row(its_run), step_row(its_step)))
 
 
 def runs(tx: Tx, many: int) -> Sequence[Run]:
@@ -176,28 +193,3 @@ def ringable(tx: Tx, queues: Sequence[str], many: int) -> Sequence[Ring]:
     runs_: list[Ring] = [RingRun(*row) for row in tx.execute(_BELL_RUNS, {"many": many}).rows]
     inboxes = {(row[0], row[1]) for row in tx.execute(_BELL_INBOX, {"many": many}).rows}
     return [*steps, *runs_, *(RingRun(organization, run_id) for organization, run_id in sorted(inboxes))]
-
-
-# -- looking ahead ------------------------------------------------------------------------------------------------------
-
-
-def _soonest(column: Any, *where: Any) -> Any:
-    ahead = fixed(later(one("within", sa.Float)))
-    return sa.select(sa.func.min(column)).where(column <= ahead, *where).scalar_subquery()
-
-
-_NEXT = [
-    Statement(sa.select(seconds_until(_soonest(step.c.ring_at)))),
-    Statement(sa.select(seconds_until(_soonest(wait.c.due_at, wait.c.status == "open")))),
-    Statement(sa.select(seconds_until(_soonest(step.c.deadline_at, step.c.status == "running")))),
-    Statement(sa.select(seconds_until(_soonest(run.c.due_at, run.c.status != "pending")))),
-    Statement(sa.select(seconds_until(_soonest(run.c.ring_at)))),
-    Statement(sa.select(seconds_until(_soonest(inbox.c.ring_at)))),
-]
-
-
-def next_due(tx: Tx, within: float) -> float | None:
-    """Seconds until the next thing falls due within so many seconds (0 or less: already), or None."""
-    found = [tx.execute(statement, {"within": within}).rows[0][0] for statement in _NEXT]
-    due = [seconds for seconds in found if seconds is not None]
-    return min(due) if due else None

@@ -72,10 +72,12 @@ _REGISTER = Statement(
         started_at=clock(),
     )
 )
+_FREE_PLACE = sa.exists(sa.select(sweeper.c.place).where(sa.or_(sweeper.c.owner.is_(None), sweeper.c.until < clock())))
 _RENEW = Statement(
     sa.update(worker)
     .where(worker.c.id == one("worker", sa.Uuid))
     .values(lease_until=later(one("lease", sa.Float)), executing=one("executing", sa.Text))
+    .returning(_FREE_PLACE)
 )
 _RETIRE = Statement(sa.delete(worker).where(worker.c.id == one("worker", sa.Uuid)))
 _EXECUTED = Statement(
@@ -97,15 +99,24 @@ def register(tx: Tx, row: WorkerRow, lease: float) -> None:
     tx.execute(_REGISTER, given | {"queues": json.dumps(list(row.queues)), "tasks": json.dumps(sorted(row.tasks))})
 
 
-def renew(tx: Tx, id: WorkerId, tokens: Collection[UUID], lease: float) -> dict[UUID, str] | None:  # noqa: A002
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """`known`: the attempts that the database knows as this worker's, and the status of each one's run."""
+
+    known: dict[UUID, str]
+    free_place: bool  # whether one of the two places of sweeping processes is nobody's
+
+
+def renew(tx: Tx, id: WorkerId, tokens: Collection[UUID], lease: float) -> Renewed | None:  # noqa: A002
     """Renew the worker's lease with what it executes, in one write. None: it was declared lost.
 
-    Answers with the attempts that the database knows as this worker's, and the status of each one's run.
+    One statement where it executes nothing, so that an idle fleet asks for little.
     """
     executing = json.dumps([token.hex for token in sorted(tokens)])
-    if tx.execute(_RENEW, {"worker": id, "lease": lease, "executing": executing}).count != 1:
+    rows = tx.execute(_RENEW, {"worker": id, "lease": lease, "executing": executing}).rows
+    if not rows:
         return None
-    return dict(tx.execute(_EXECUTED, {"worker": id}).rows) if tokens else {}
+    return Renewed(dict(tx.execute(_EXECUTED, {"worker": id}).rows) if tokens else {}, bool(rows[0][0]))
 
 
 def retire(tx: Tx, id: WorkerId) -> None:  # noqa: A002
@@ -138,6 +149,12 @@ def _stamp(dialect: str) -> Any:
 _STAMP = Statement(_stamp)
 
 
+def stale_stamp(dialect: str, fresh: Any) -> Any:
+    """Whether the stamp is older than `fresh` seconds, or the server younger than it: until it is anew, no lease may be judged."""
+    old = sa.or_(meta.c.swept_at.is_(None), meta.c.swept_at < later(-fresh))
+    return sa.select(sa.or_(old, meta.c.server_started_at.is_distinct_from(_server_start(dialect)))).scalar_subquery()
+
+
 def stamp(tx: Tx, lease: float) -> None:
     """Say that somebody sweeps. After a pause of half a lease, or a restart of the server, no lease is judged for a whole one.
 
@@ -146,6 +163,7 @@ def stamp(tx: Tx, lease: float) -> None:
     tx.execute(_STAMP, {"past": -lease / 2, "lease": lease})
 
 
+_other = sweeper.alias("other")
 _TAKE_PLACE = Statement(
     sa.update(sweeper)
     .where(
@@ -155,18 +173,35 @@ _TAKE_PLACE = Statement(
         .scalar_subquery()
     )
     .values(owner=one("owner", sa.Text), until=later(one("keep", sa.Float)))
+    .returning(
+        sweeper.c.place, sa.exists(sa.select(_other.c.place).where(_other.c.owner != one("owner", sa.Text), _other.c.until >= clock()))
+    )
 )
 
 
-def take_place(tx: Tx, owner: str, keep: float) -> bool:
-    """Whether this process is one of the two that sweep each second. Only load depends on it, never what is right."""
-    return tx.execute(_TAKE_PLACE, {"owner": owner, "keep": keep}).count == 1
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One of the two places of sweeping processes, and whether the other is taken too."""
+
+    number: int
+    shared: bool
+
+    @property
+    def half(self) -> int | None:
+        """Which half of what is due such a process takes first; None: all."""
+        return self.number % 2 if self.shared else None
+
+
+def take_place(tx: Tx, owner: str, keep: float) -> Place | None:
+    """The place of this process, if it is one of the two that sweep each second. Only load depends on it, never what is right."""
+    rows = tx.execute(_TAKE_PLACE, {"owner": owner, "keep": keep}).rows
+    return Place(int(rows[0][0]), bool(rows[0][1])) if rows else None
 
 
 # -- the lost -----------------------------------------------------------------------------------------------------------
 
 _ATTEMPT = (step.c.run, step.c.id, step.c.token, step.c.name)
-_LOST = Statement(
+_ALL_LOST = (
     sa.select(*_ATTEMPT)
     .select_from(step.outerjoin(worker, worker.c.id == step.c.claimed_by))
     .where(
@@ -178,8 +213,9 @@ _LOST = Statement(
             sa.and_(step.c.claimed_at < later(one("past", sa.Float)), ~executes(worker.c.executing, step.c.token)),
         ),
     )
-    .limit(one("many", sa.Integer))
 )
+ANY_LOST = sa.exists(_ALL_LOST)  # takes `past`, as `_LOST` does
+_LOST = Statement(_ALL_LOST.limit(one("many", sa.Integer)))
 _OF_CHILD = Statement(
     sa.select(*_ATTEMPT)
     .where(step.c.status == "running", step.c.claimed_by == one("worker", sa.Uuid), step.c.child == one("child", sa.Text))

@@ -56,6 +56,42 @@ def _clock_sqlite(_: clock, __: SQLCompiler, **___: Any) -> str:
     return "((julianday('now') - 2440587.5) * 86400.0)"
 
 
+class moment(FunctionElement[Any]):  # noqa: N801
+    """The database's time when the statement began: the same for all of its parts, and an index can be asked for it."""
+
+    type = Instant()
+    inherit_cache = True
+    name = "moment"
+
+
+@compiles(moment, "postgresql")
+def _moment_postgresql(_: moment, __: SQLCompiler, **___: Any) -> str:
+    return "statement_timestamp()"
+
+
+@compiles(moment, "sqlite")
+def _moment_sqlite(_: moment, __: SQLCompiler, **___: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+class soon(FunctionElement[Any]):  # noqa: N801
+    """That moment and some seconds more."""
+
+    type = Instant()
+    inherit_cache = True
+    name = "soon"
+
+
+@compiles(soon, "postgresql")
+def _soon_postgresql(element: soon, compiler: SQLCompiler, **more: Any) -> str:
+    return f"(statement_timestamp() + make_interval(secs => ({compiler.process(element.clauses, **more)})::double precision))"
+
+
+@compiles(soon, "sqlite")
+def _soon_sqlite(element: soon, compiler: SQLCompiler, **more: Any) -> str:
+    return f"((julianday('now') - 2440587.5) * 86400.0 + {compiler.process(element.clauses, **more)})"
+
+
 class later(FunctionElement[Any]):  # noqa: N801
     """The database's time and some seconds more."""
 
@@ -182,6 +218,24 @@ def _among_postgresql(element: among, compiler: SQLCompiler, **more: Any) -> str
 def _among_sqlite(element: among, compiler: SQLCompiler, **more: Any) -> str:
     column, values = (compiler.process(clause, **more) for clause in element.clauses)
     return f"{column} in (select value from json_each({values}))"  # noqa: S608  both are compiled clauses
+
+
+class half_of(FunctionElement[int]):  # noqa: N801
+    """0 or 1 by the last bit of an id, which is random: of many rows about half of each."""
+
+    type = sa.Integer()
+    inherit_cache = True
+    name = "half_of"
+
+
+@compiles(half_of, "postgresql")
+def _half_postgresql(element: half_of, compiler: SQLCompiler, **more: Any) -> str:
+    return f"(get_byte(uuid_send({compiler.process(element.clauses, **more)}), 15) & 1)"
+
+
+@compiles(half_of, "sqlite")
+def _half_sqlite(element: half_of, compiler: SQLCompiler, **more: Any) -> str:
+    return f"(instr('13579bdf', substr({compiler.process(element.clauses, **more)}, 32, 1)) > 0)"
 
 
 def one(name: str, type_: Any) -> Any:
