@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.command_line import FLOWS, ROOT, Cli, environment
 from wfcelery.clock import uuid7
-from wfcelery.store import leases
+from wfcelery.store import leases, migrations
 from wfcelery.store.database import Database
 
 DEFINITION = """
@@ -52,9 +52,10 @@ def test_exit_codes_tell_what_kind_of_trouble_it_is(empty: Cli, tmp_path: Path) 
     away = Cli(f"sqlite:///{tmp_path / 'nowhere' / 'x.db'}")
     assert away("runs", "list", code=69).stderr.startswith("wfcelery: the database cannot be reached")
     missing = Cli(f"sqlite:///{tmp_path / 'new.db'}")
-    assert missing.json("db", "check", code=1) == [{"found": None, "wanted": "0001"}]
-    assert missing.json("db", "upgrade") == [{"before": None, "after": "0001"}]
-    assert missing.json("db", "check") == [{"found": "0001", "wanted": "0001"}]
+    newest = migrations.wanted()
+    assert missing.json("db", "check", code=1) == [{"found": None, "wanted": newest}]
+    assert missing.json("db", "upgrade") == [{"before": None, "after": newest}]
+    assert missing.json("db", "check") == [{"found": newest, "wanted": newest}]
 
 
 def test_definitions_are_checked_published_listed_and_shown(empty: Cli, tmp_path: Path) -> None:
