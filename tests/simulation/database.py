@@ -233,7 +233,7 @@ class SimDatabase(Database):
     def transaction(self, isolation: str | None = None) -> Transaction:  # type: ignore[override]
         return Transaction(self)
 
-    def single(self) -> Transaction:  # type: ignore[override]
+    def single(self) -> Transaction:
         return Transaction(self)
 
     @contextmanager

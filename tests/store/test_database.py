@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,14 +21,16 @@ from wfcelery.core.decision import Decision
 from wfcelery.core.events import note
 from wfcelery.errors import Misconfigured, Unavailable
 from wfcelery.store import database as store
-from wfcelery.store import inbox
-from wfcelery.store.database import Database, DjangoTx, SQLAlchemyTx, parsed, same_database
+from wfcelery.store import inbox, lines
+from wfcelery.store.database import Database, DjangoTx, SQLAlchemyTx, Tx, parsed, same_database
 from wfcelery.store.failures import CommitUnknown, LockTimeout, SerializationClash
 from wfcelery.store.hot import save_fast
 from wfcelery.store.loading import load_run, lock_run
 from wfcelery.store.reading import ns
 from wfcelery.store.saving import save
+from wfcelery.store.schema import Instant
 from wfcelery.store.starting import NewRun, insert_run
+from wfcelery.store.statements import Ids, Statement, one
 
 
 def _new() -> NewRun:
@@ -46,10 +50,50 @@ def test_a_transaction_that_raises_leaves_nothing(database: Database) -> None:
 
 
 def test_connections_are_used_again(database: Database) -> None:
+    made: list[object] = []
+    sa.event.listen(database.engine, "connect", lambda connection, _: made.append(connection))
     for _ in range(30):
         with database.transaction() as tx:
             ns(tx)
-    assert database.engine.pool.checkedin() == 1  # type: ignore[attr-defined]
+        with database.single() as tx:
+            ns(tx)
+    assert len(made) <= 1, "none, where the making of the tables has left one"
+
+
+def test_no_more_connections_are_kept_than_were_ever_used_at_once(postgres: Database) -> None:
+    few = Database(postgres.url, pool_size=2)
+    with ExitStack() as stack:
+        for _ in range(5):
+            ns(stack.enter_context(few.single()))
+    serving = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'wfcelery'"
+    kept = look(postgres, serving)[0][0]
+    few.close()
+    assert kept - eventually(lambda: look(postgres, serving))[0][0] <= 2
+
+
+def test_a_statement_is_prepared_once_on_a_connection_and_gives_what_the_drivers_cursor_gives(
+    postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"t": "naïve", "i": 7, "f": 0.5, "b": True, "u": uuid4(), "d": datetime.now(UTC), "n": None, "many": [uuid4(), uuid4()]}
+    kinds = {"t": sa.Text, "i": sa.Integer, "f": sa.Float, "b": sa.Boolean, "u": sa.Uuid, "d": Instant, "n": sa.Text, "many": Ids}
+    statement = Statement(sa.select(*(one(name, kind).label(name) for name, kind in kinds.items())))
+    with postgres.transaction() as tx:
+        [ours] = tx.execute(statement, given).rows
+        [again] = tx.execute(statement, given).rows
+        assert look_at(tx, "select count(*) from pg_prepared_statements where statement like '%AS many'") == 1
+    monkeypatch.setattr(lines, "KNOWN", False)
+    with Database(postgres.url).transaction() as tx:
+        [drivers] = tx.execute(statement, given).rows
+    assert ours == again == drivers == tuple(given.values())
+
+
+def level(tx: Tx) -> object:
+    return tx.execute(Statement(sa.select(sa.func.current_setting("transaction_isolation")))).rows[0][0]
+
+
+def look_at(tx: Tx, query: str) -> object:
+    """The one value that a query of plain text gives."""
+    return tx.execute(Statement(sa.select(sa.literal_column(f"({query})", sa.Integer)))).rows[0][0]
 
 
 def test_a_transaction_waits_for_another_that_holds_the_run(database: Database) -> None:
@@ -154,10 +198,10 @@ def test_what_is_read_under_the_lock_is_what_the_last_holder_committed(postgres:
 def test_every_isolation_level_holds(postgres: Database, isolation: str | None) -> None:
     with postgres.transaction(isolation) as tx:
         insert_run(tx, _new())
-        shown = tx._cursor.execute("show transaction_isolation").fetchone()[0]  # type: ignore[attr-defined]
+        shown = level(tx)
     assert shown == (isolation or "READ COMMITTED").lower()
     with postgres.transaction() as tx:
-        assert tx._cursor.execute("show transaction_isolation").fetchone()[0] == "read committed"  # type: ignore[attr-defined]
+        assert level(tx) == "read committed"
 
 
 def test_a_clash_of_snapshots_is_told_as_one(postgres: Database) -> None:

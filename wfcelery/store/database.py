@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -19,6 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from wfcelery.errors import Misconfigured, RowChanged, Unavailable
 from wfcelery.store import forking
 from wfcelery.store.failures import DRIVER_ERRORS, translated
+from wfcelery.store.lines import Lines
 from wfcelery.store.statements import Parameters, Result, Statement
 
 try:
@@ -116,6 +116,30 @@ class DjangoTx:
             return CursorTx(cursor, self.dialect, f"{self.dialect}+format").many(statement, parameters)
 
 
+class Single:
+    """A connection for one statement. A class of its own, because the hot path spends its time here."""
+
+    __slots__ = ("_connection", "_database")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> Tx:
+        self._connection = self._database.connect()
+        return CursorTx(cursor_on(self._connection, self._database.dialect), self._database.dialect)
+
+    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: object) -> None:
+        if problem is None:
+            self._connection.close()
+            return
+        if psycopg is not None and isinstance(problem, pg.DivisionByZero):
+            self._connection.close()
+            raise RowChanged("a row that one statement was to write with others") from problem
+        self._connection.invalidate()
+        with translated(during_commit=True):
+            raise problem
+
+
 class Database:
     """Where the tables are. Cheap to make; it connects when it is first used, once per process."""
 
@@ -125,6 +149,7 @@ class Database:
         self.dialect = self._url.get_backend_name()
         self._pool_size = pool_size
         self._engine: tuple[int, sa.Engine] | None = None
+        self._lines: list[tuple[int, Lines]] = []  # of this process, and before it of those it was forked from
         self._lent: tuple[int, sa.Engine] | None = None
         self._lock = threading.Lock()
 
@@ -186,8 +211,7 @@ class Database:
             limits = {"lock_timeout": int(LOCK_TIMEOUT * 1000), "idle_in_transaction_session_timeout": int(IDLE * 1000), "timezone": "UTC"}
             engine = sa.create_engine(
                 self._url,
-                pool_size=self._pool_size,
-                max_overflow=50,
+                poolclass=sa.NullPool,
                 pool_reset_on_return=None,
                 isolation_level="AUTOCOMMIT",
                 connect_args={
@@ -222,23 +246,12 @@ class Database:
             raise
         connection.close()
 
-    @contextmanager
-    def single(self) -> Iterator[Tx]:
+    def single(self) -> AbstractContextManager[Tx]:
         """For one statement, which is its own transaction: no BEGIN, no COMMIT.
 
         Raises as `transaction`, and RowChanged where a statement of several parts divided by zero to say that one met no row.
         """
-        connection = self._connect()
-        try:
-            with translated(during_commit=True):
-                yield CursorTx(cursor_of(connection.driver_connection, self.dialect), self.dialect)
-        except BaseException as problem:
-            if psycopg is not None and isinstance(problem, pg.DivisionByZero):
-                connection.close()
-                raise RowChanged("a row that one statement was to write with others") from problem
-            connection.invalidate()
-            raise
-        connection.close()
+        return Single(self)
 
     @contextmanager
     def lent(self, isolation: str | None, seconds: float) -> Iterator[tuple[sa.Connection, Tx]]:
@@ -267,6 +280,8 @@ class Database:
 
     def close(self) -> None:
         """Close this process's connections."""
+        if self._lines and self._lines[-1][0] == os.getpid():
+            self._lines.pop()[1].end()
         if self._engine is not None and self._engine[0] == os.getpid():
             self._engine[1].dispose()
             self._engine = None
@@ -274,21 +289,27 @@ class Database:
             self._lent[1].dispose()
             self._lent = None
 
-    def _connect(self) -> Any:
-        """A connection of the pool that the server has not closed meanwhile."""
+    def connect(self) -> Any:
+        """A connection of this process, in the caller's hands until he closes or invalidates it."""
         with translated(during_commit=False):
-            while True:
-                connection = self.engine.raw_connection()
-                if self.dialect == "sqlite" or not _has_been_closed(connection.driver_connection):
-                    return connection
-                connection.invalidate()
+            return self.engine.raw_connection() if self.dialect == "sqlite" else self._own_lines().take()
+
+    def _own_lines(self) -> Lines:
+        """This process's connections. A parent's are kept and left alone: to close them here would end them there."""
+        pid = os.getpid()
+        if not self._lines or self._lines[-1][0] != pid:
+            engine = self.engine
+            with self._lock:
+                if not self._lines or self._lines[-1][0] != pid:
+                    self._lines.append((pid, Lines(engine, self._pool_size)))
+        return self._lines[-1][1]
 
     def _begin(self, isolation: str | None) -> tuple[Any, Any]:
         """A connection with an open transaction; one that died in the pool is replaced once."""
         begin = "BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN" + (f" ISOLATION LEVEL {isolation}" if isolation else "")
         for last in (False, True):
-            connection = self._connect()
-            cursor = cursor_of(connection.driver_connection, self.dialect)
+            connection = self.connect()
+            cursor = cursor_on(connection, self.dialect)
             try:
                 with translated(during_commit=False):
                     cursor.execute(begin)
@@ -305,7 +326,10 @@ class Database:
 
     def _roll_back(self, connection: Any) -> None:
         try:
-            connection.driver_connection.rollback()
+            if self.dialect == "sqlite":
+                connection.driver_connection.rollback()
+            else:  # as a statement of ours: the driver's own would forget all that is prepared
+                connection.cursor().execute("ROLLBACK")
         except DRIVER_ERRORS as problem:  # the connection is gone, and the transaction with it
             log.debug("rollback: %s", problem)
             connection.invalidate()
@@ -318,15 +342,9 @@ def cursor_of(driver: Any, dialect: str) -> Any:
     return driver.cursor() if dialect == "sqlite" else psycopg.RawCursor(driver)
 
 
-def _has_been_closed(driver: Any) -> bool:
-    """Whether something has come on a connection that nobody used: its end, as a rule. Costs no round trip."""
-    if driver.closed:
-        return True
-    if not hasattr(select, "poll"):  # eventlet takes it away
-        return bool(select.select([driver.fileno()], [], [], 0.0)[0])
-    poll = select.poll()
-    poll.register(driver.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
+def cursor_on(connection: Any, dialect: str) -> Any:
+    """A cursor for our statements on a connection of ours."""
+    return connection.driver_connection.cursor() if dialect == "sqlite" else connection.cursor()
 
 
 def parsed(url: str) -> URL:
