@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from tests.acceptance.eventually import eventually
+from tests.acceptance.processes import Process
+from tests.promises.conftest import APP, Here
 from tests.store.rows import change, look
+from tests.store.sleepers import sleepers_like
 from tests.store.test_timers import napping, runtime_on
 from tests.store.test_touches import _HOT, FEW, Crowd, _crowd, _plans, _touched
 from wfcelery.engine.sweeping import Sweep
 from wfcelery.store import due
 from wfcelery.store.database import CursorTx, Database, cursor_of
-from wfcelery.store.schema import metadata
 
 MANY = 1_000_000
 OVERDUE = 150
@@ -24,20 +29,6 @@ MOST = 500  # such counts: reading a million rows takes several thousand
 TABLES = ("wf_run", "wf_step", "wf_wait", "wf_history")
 
 
-def numbers(database: Database) -> str:
-    """SQL for the numbers from 1 to a million, as `numbers(n)`."""
-    if database.dialect == "postgresql":
-        return f"generate_series(1, {MANY}) as numbers(n)"
-    return f"(with recursive up(n) as (select 1 union all select n + 1 from up where n < {MANY}) select n from up) as numbers"
-
-
-def nth(database: Database, kind: int) -> str:
-    """SQL for the id of the n-th row of a kind."""
-    if database.dialect == "postgresql":
-        return f"(lpad(to_hex({kind}), 8, '0') || '-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid"
-    return f"printf('%08x00007000%s%012x', {kind}, '8000', n)"
-
-
 def due_times(database: Database) -> str:
     """SQL for the n-th sleeper's time: the first ones' has come, each a second after the last; the others wait an hour and more."""
     seconds = f"case when n <= {OVERDUE} then n - 1000 else 3600 + n * 0.001 end"
@@ -46,26 +37,13 @@ def due_times(database: Database) -> str:
     return f"(julianday('now') - 2440587.5) * 86400.0 + {seconds}"
 
 
-def copy(database: Database, table: str, run: UUID, /, **instead: str) -> None:
-    """A million copies of the row of this run; `instead` of what they would share, SQL of their own."""
-    name = "id" if table == "wf_run" else "run"
-    columns = [column.name for column in metadata.tables[table].columns]
-    values = ", ".join(instead.get(column, f"one.{column}") for column in columns)
-    one = f"(select * from {table} where {name} = :it) as one"
-    change(database, f"insert into {table} ({', '.join(columns)}) select {values} from {one}, {numbers(database)}", it=run)
-
-
 def a_million_sleepers(database: Database) -> None:
     """Runs that look like one which the engine itself brought to sleep, on tables that nobody analyzes."""
     run = napping(runtime_on(database))
     if database.dialect == "postgresql":
         for table in TABLES:
             change(database, f"alter table {table} set (autovacuum_enabled = off)")
-    runs, steps, waits = (nth(database, kind) for kind in (1, 2, 3))
-    copy(database, "wf_run", run, id=runs)
-    copy(database, "wf_step", run, id=steps, run=runs)
-    copy(database, "wf_wait", run, id=waits, run=runs, step=steps, due_at=due_times(database))
-    copy(database, "wf_history", run, run=runs)
+    sleepers_like(database, MANY, run, due_times(database))
     change(database, "update wf_wait set due_at = opened_at where run = :run", run=run)
 
 
@@ -134,3 +112,42 @@ def test_ten_thousand_timers_that_fall_due_together_are_drained_in_one_pass(fres
     assert look(fresh_database, ready) == [(TOGETHER, TOGETHER)]
     last = look(fresh_database, "select max(ended_at), min(ended_at) from wf_wait")[0]
     assert last[0] > last[1], "one after another, each in a commit of its own"
+
+
+def sweeping(made: Here, name: str) -> Process:
+    """A stock worker that begins runs and sweeps, and whose children no step's queue leads to: they would take its cores."""
+    return made.worker(name, concurrency=1, queues="elsewhere", environment={"WFCELERY_DISPATCH_QUEUE": "elsewhere"})
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.promise("C2", "C29")
+def test_ten_thousand_timers_are_drained_by_two_workers_within_five_seconds(
+    make_fleet: Callable[..., Here], postgres_url: str, redis_url: str
+) -> None:
+    made = make_fleet(kind=Here, app=APP, database_url=postgres_url, broker_url=redis_url)
+    made.upgrade()
+    workers = [sweeping(made, name) for name in ("one", "two")]
+    made.ready(*workers)
+    run = made.start("napping.bind('90d')")
+    eventually(lambda: made.status(run) == "waiting")
+    database = Database(made.database_url)
+    sleepers_like(database, TOGETHER - 1, UUID(run), "one.due_at")
+    eventually(lambda: made.query("select count(*) from wf_sweeper where until > clock_timestamp()") == [(2,)])
+
+    made.query("update wf_wait set due_at = clock_timestamp() + interval '2 seconds'")
+    eventually(lambda: made.query("select count(*) from wf_wait where status = 'open'") == [(0,)], within=120, every=0.2)
+    ((first, last),) = made.query(
+        "select extract(epoch from min(ended_at - due_at)), extract(epoch from max(ended_at - due_at)) from wf_wait"
+    )
+    ready = "select count(distinct run), count(*) from wf_step where name = 'double' and status = 'ready'"
+    assert made.query(ready) == [(TOGETHER, TOGETHER)]
+
+    def woken() -> list[int]:
+        return [sum(map(int, re.findall(r"sweep: Pass\(.*waits=(\d+)", worker.said()))) for worker in workers]
+
+    assert sum(eventually(lambda: woken() if sum(woken()) >= TOGETHER else None)) == TOGETHER, "each by one of them"
+    assert min(woken()) > TOGETHER / 10, "they share what is due"
+    assert first >= 0, "none before its time"
+    assert last <= 5, "seconds"
+    database.close()

@@ -124,11 +124,13 @@ def test_two_sweeping_processes_take_a_half_each_and_what_nobody_took_in_time(da
     with database.single() as tx:
         halves = [set(due.waits(tx, 100, half)) for half in (0, 1)]
         assert halves[0] | halves[1] == set(due.waits(tx, 100))
+        assert due.waits_left(tx, 100, 0) == [], "the other may come to them yet"
         assert {len(half) for half in halves} & {0, 40} == set(), "about as many each"
         assert not halves[0] & halves[1]
     change(database, f"update wf_wait set due_at = {ago(database, due.OVERDUE + 1)}")
     with database.single() as tx:
-        assert len(due.waits(tx, 100, 0)) == 40
+        assert set(due.waits_left(tx, 100, 0)) == halves[1]
+        assert set(due.waits(tx, 100, 0)) == halves[0]
 
 
 def test_an_attempt_past_its_deadline_is_named_by_its_token(database: Database) -> None:

@@ -6,8 +6,11 @@ from uuid import uuid4
 
 import pytest
 
+from tests.acceptance.eventually import eventually
+from tests.store.counted import CountedDatabase, counted
 from tests.store.rows import WORKER, ago, begun, change, claimed, commit, ready, started, working
-from tests.store.test_timers import Counted, runtime_on
+from tests.store.sleepers import sleepers_like
+from tests.store.test_timers import napping, runtime_on
 from wfcelery.clock import uuid7
 from wfcelery.core.rows import WaitRow
 from wfcelery.core.states import StepStatus
@@ -15,6 +18,8 @@ from wfcelery.engine.sweeping import Sweep
 from wfcelery.store import inbox, leases
 from wfcelery.store.database import Database
 from wfcelery.store.looking import Seen, look
+
+__all__ = ["counted"]
 
 
 def seen(database: Database, within: float = 1.0) -> Seen:
@@ -93,12 +98,14 @@ def test_no_lease_is_judged_by_a_look_from_before_an_outage(database: Database) 
     assert Sweep(runtime_on(database))().lost == 0
 
 
-def test_a_sweep_that_finds_nothing_is_one_statement(database: Database) -> None:
+def test_a_sweep_that_finds_nothing_is_one_statement_however_many_runs_wait(counted: CountedDatabase) -> None:
+    database = counted.database
+    sleepers_like(database, 1_000, napping(runtime_on(database)), "one.due_at + interval '1 hour'")
     sweep = Sweep(runtime_on(database))
-    sweep()
-    with Counted(database) as counted:
-        assert sweep().found() == 0
-    assert counted.statements == 1
+    assert eventually(lambda: sweep().waits) == 1
+    before = counted.statements()
+    assert sweep().found() == 0
+    assert counted.statements() - before == 1
 
 
 def test_what_cannot_be_moved_on_is_tried_again_later_each_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

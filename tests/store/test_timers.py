@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.acceptance.eventually import eventually
+from tests.store.counted import CountedDatabase, counted
 from tests.store.rows import started
 from wfcelery.authoring.yaml import load_yaml
 from wfcelery.core.decision import Ring
@@ -21,9 +22,10 @@ from wfcelery.engine.ports import Call, Outcome, Policy, Returned
 from wfcelery.engine.runtime import Runtime
 from wfcelery.engine.sweeping import Sweep
 from wfcelery.settings import Settings
-from wfcelery.store import database as database_module
 from wfcelery.store import definitions, due
 from wfcelery.store.database import CursorTx, Database
+
+__all__ = ["counted"]
 
 NAP = """
 name: order
@@ -91,35 +93,6 @@ def told(database: Database, text: str, **given: Any) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.execute(sa.text(text), given)]
 
 
-class Counted:
-    """Counts what is sent to a database while it is open: each statement, BEGIN and COMMIT too."""
-
-    def __init__(self, database: Database) -> None:
-        self.statements = 0
-        self._patched = pytest.MonkeyPatch()
-        with closing(database.engine.raw_connection()) as connection:
-            kind: Any = type(database_module.cursor_of(connection.driver_connection, database.dialect))
-        counted = self
-
-        class Counting(kind):
-            def execute(self, *given: Any, **more: Any) -> Any:
-                counted.statements += 1
-                return super().execute(*given, **more)
-
-            def executemany(self, text: Any, given: Any, **more: Any) -> Any:
-                counted.statements += len(list(given))
-                return super().executemany(text, given, **more)
-
-        self._cursor = Counting
-
-    def __enter__(self) -> Counted:
-        self._patched.setattr(database_module, "cursor_of", lambda driver, _: self._cursor(driver))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._patched.undo()
-
-
 class PowerCut(Exception):
     """Here everything ends."""
 
@@ -169,16 +142,15 @@ def test_timers_that_fall_due_together_are_drained_in_one_pass(database: Databas
     assert told(database, "select count(*) from wf_wait where status = 'open'") == [(0,)]
 
 
-def test_a_timer_costs_one_statement_and_a_batch_of_them_one_more(postgres: Database) -> None:
-    runtime = runtime_on(postgres)
+def test_a_timer_costs_one_statement_and_a_batch_of_them_one_more(counted: CountedDatabase) -> None:
+    runtime = runtime_on(counted.database)
     for _ in range(250):
         napping(runtime)
-    all_due(postgres)
-    sweep = Sweep(runtime)
-    with Counted(postgres) as counted:
-        assert sweep().waits == 250
-    around = {"looks": 2, "batches": 3 + 1, "stamp": 1, "forgetting workers": 1}
-    assert counted.statements <= 250 + sum(around.values()), "two hundred and fifty commits, each without BEGIN and COMMIT"
+    all_due(counted.database)
+    sweep, before = Sweep(runtime), counted.statements()
+    assert sweep().waits == 250
+    around = {"looks": 2, "batches": 3, "stamp": 1, "forgetting workers": 1}
+    assert counted.statements() - before == 250 + sum(around.values()), "two hundred and fifty commits, each without BEGIN and COMMIT"
 
 
 @pytest.mark.parametrize("half", [0, 1])

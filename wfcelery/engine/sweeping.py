@@ -146,9 +146,10 @@ class Sweep:
         self._stuck = self._stuck + 1 if seen.overdue else 0
         if not seen.overdue:
             return seen.next_in
-        if any(getattr(this, kind) for kind in seen.overdue):
+        moved = {kind for kind in seen.overdue if getattr(this, kind)}
+        if moved:
             self._stuck = 0
-            return 0.0
+            return FIRST_WAIT if moved == {"rung"} else 0.0  # rings are worth gathering
         again: float = min(self.runtime.settings.poll, FIRST_WAIT * 2 ** min(self._stuck, 16))
         return again if seen.next_in is None else min(again, seen.next_in)
 
@@ -247,7 +248,7 @@ class Sweep:
                     log.exception("sweep: %s could not be handled and is left for a later pass", _named(row))
                     if self._troubles.again(row) >= ENOUGH:
                         quarantine(self.runtime, row.run, problem)
-            if not batch or len(found) < many // 4:  # of a half there may be more; of as few there are none
+            if not batch or len(found) < many:  # that was all; what has fallen due since is seen by the next look
                 return done
 
     def _count(self, this: Pass) -> None:

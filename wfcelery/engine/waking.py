@@ -21,6 +21,7 @@ from wfcelery.store.database import Tx
 
 log = logging.getLogger(__name__)
 
+HELP = 10  # waits of the other's half that are taken at a time: it may be about to come to them
 TOGETHER = 0.01  # seconds for which rings are gathered: what was woken first does not wait for the last
 
 
@@ -61,8 +62,10 @@ class Waking:
         self._known: dict[due.Wait, Known] = {}
 
     def find(self, tx: Tx, many: int) -> Sequence[due.Wait]:
-        """The oldest that are due; of two sweeping processes each takes its half first."""
+        """The oldest that are due; of two sweeping processes each takes its half first, and then helps the other."""
         found = due.waits(tx, many, self._half)
+        if not found and self._half is not None:
+            found = due.waits_left(tx, min(many, HELP), self._half)
         self._known = {wait: known for wait in found if (known := self._know(tx, wait)) is not None}
         return found
 

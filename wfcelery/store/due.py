@@ -44,7 +44,7 @@ class Run:
     run: UUID
 
 
-OVERDUE = 0.25  # seconds after which a sweeping process takes what is the other's half, too
+OVERDUE = 0.25  # seconds after which a sweeping process that has nothing of its own takes of the other's half, too
 
 _many = one("many", sa.Integer)
 
@@ -54,20 +54,26 @@ _ATTEMPTS = Statement(
     .order_by(step.c.deadline_at)
     .limit(_many)
 )
-_OLDEST = (
-    sa.select(wait.c.run, wait.c.step, wait.c.id, wait.c.due_at)
-    .where(wait.c.status == "open", wait.c.due_at <= fixed(clock()))
-    .order_by(wait.c.due_at)
-    .limit(_many)
-    .subquery("oldest")
-)
 _half = one("half", sa.Integer)
-_WAITS = Statement(
-    sa.select(_OLDEST.c.run, _OLDEST.c.step, _OLDEST.c.id, *RUN, *STEP)
-    .select_from(_OLDEST.join(run, run.c.id == _OLDEST.c.run).outerjoin(step, step.c.id == _OLDEST.c.step))
-    .where(sa.or_(_half.is_(None), half_of(_OLDEST.c.id) == _half, _OLDEST.c.due_at < later(sa.literal(-OVERDUE, sa.Float))))
-    .order_by(_OLDEST.c.due_at)
-)
+
+
+def _waits(order: Any, *where: Any) -> Statement:
+    """Open waits that are due, with their runs and steps; these are read for those alone that are chosen."""
+    chosen = (
+        sa.select(wait.c.run, wait.c.step, wait.c.id, wait.c.due_at)
+        .where(wait.c.status == "open", wait.c.due_at <= fixed(clock()), *where)
+        .order_by(order)
+        .limit(_many)
+        .subquery("chosen")
+    )
+    joined = chosen.join(run, run.c.id == chosen.c.run).outerjoin(step, step.c.id == chosen.c.step)
+    return Statement(sa.select(chosen.c.run, chosen.c.step, chosen.c.id, *RUN, *STEP).select_from(joined).order_by(chosen.c.due_at))
+
+
+_WAITS = _waits(wait.c.due_at)
+_MINE = _waits(wait.c.due_at, half_of(wait.c.id) == _half)
+# From the other end than the one whose half it is.
+_LEFT = _waits(wait.c.due_at.desc(), half_of(wait.c.id) != _half, wait.c.due_at <= fixed(later(sa.literal(-OVERDUE, sa.Float))))
 _RUNS = Statement(sa.select(run.c.id).where(run.c.due_at <= fixed(clock()), run.c.status != "pending").order_by(run.c.due_at).limit(_many))
 
 _INBOXES = Statement(
@@ -81,8 +87,15 @@ def attempts(tx: Tx, many: int) -> Sequence[Attempt]:
 
 
 def waits(tx: Tx, many: int, half: int | None = None) -> Sequence[Wait]:
-    """Open waits whose time has come; of the oldest so many, the half that is asked for, and what nobody took in time."""
-    return [_wait(row) for row in tx.execute(_WAITS, {"many": many, "half": half}).rows]
+    """Open waits whose time has come, the oldest first; of one half only, if one is given."""
+    if half is None:
+        return [_wait(row) for row in tx.execute(_WAITS, {"many": many}).rows]
+    return [_wait(row) for row in tx.execute(_MINE, {"many": many, "half": half}).rows]
+
+
+def waits_left(tx: Tx, many: int, half: int) -> Sequence[Wait]:
+    """Of the other half than this what has been due for a while: the latest, since who comes to them begins with the oldest."""
+    return [_wait(row) for row in tx.execute(_LEFT, {"many": many, "half": half}).rows]
 
 
 def _wait(row: Row) -> Wait:
