@@ -1,7 +1,8 @@
 """Items of a fan-out in groups: claimed in one statement, recorded in one commit.
 
-A group doubles while it takes less than half of 50 ms and halves when it takes more, so that a crash
-repeats at most 50 ms of work or one item.
+A group doubles while its work takes less than half of 50 ms and halves when it takes more, so that a crash
+repeats at most 50 ms of work or one item. Recording does not count: a group that waits for the lock of its run
+behind others must not become a smaller one, which would make more of them wait.
 """
 
 from __future__ import annotations
@@ -103,12 +104,16 @@ def _limit(runtime: Runtime, tx: Tx, plan: Plan, rows: Sequence[StepRow], token:
 
 
 def _perform(runtime: Runtime, group: Group, budget: Budget) -> tuple[float, Applied | None]:
-    """Execute the group; what took 50 ms is recorded, and what has not begun by then goes back."""
+    """Execute the group; what took 50 ms is recorded, and what has not begun by then goes back.
+
+    Returns how long the items took, with their commits only where each has its own.
+    """
     node = group.known.plan.nodes[group.rows[0].name]
     policy = runtime.policy(node)
     each = node.commit == "each" or policy.commit == "each" or policy.transactional
     began = monotonic()
     last: Applied | None = None
+    took = 0.0
     for number, row in enumerate(group.rows):
         outcome = attempt_of(runtime, row, group.known)
         rest = group.rows[number + 1 :]
@@ -116,15 +121,16 @@ def _perform(runtime: Runtime, group: Group, budget: Budget) -> tuple[float, App
             last = _drained(runtime, group, keeping_for(runtime, budget))
         elif not isinstance(outcome, Fenced):
             group.ends.append(_end(runtime, group.known, row, outcome))
+        took = monotonic() - began
         slow = monotonic() - group.began > GROUP_SECONDS
         if rest and group.ends and (slow or each):
             last = _record(runtime, group, None if not slow else rest, budget)
             group.began = monotonic()
             if slow:
-                return monotonic() - began, last
+                return took, last
     if group.ends:
         last = _record(runtime, group, None, budget)
-    return monotonic() - began, last
+    return took, last
 
 
 def _drained(runtime: Runtime, group: Group, keeping: Keeping | None) -> Applied | None:

@@ -1,4 +1,4 @@
-"""Rows alike in everything but their id and value: items of a fan-out, thousands in one statement.
+"""Items of a fan-out: rows alike in everything but their id and value, thousands in one statement; and what they came to.
 
 PostgreSQL takes them as arrays; SQLite, where a statement costs no round trip, one by one.
 """
@@ -14,15 +14,16 @@ import sqlalchemy as sa
 from wfcelery.core.decision import Decision
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import StepStatus
-from wfcelery.definition.values import dumps
+from wfcelery.definition.values import dumps, loads
 from wfcelery.errors import RowChanged
 from wfcelery.store.database import Tx
 from wfcelery.store.schema import step
-from wfcelery.store.statements import Ids, Numbers, Parameters, Statement, Texts, among, clock, one
+from wfcelery.store.statements import Ids, Numbers, Parameters, Statement, Texts, among, clock, is_one_of, one
 
 FEW = 3  # rows that are no crowd
 
 _IDLE = (StepStatus.READY, StepStatus.HELD, StepStatus.BLOCKED)
+_WRONG = frozenset({StepStatus.FAILED, StepStatus.TIMED_OUT})
 Alike = tuple[Any, ...]
 
 
@@ -173,6 +174,43 @@ def _close(tx: Tx, decision: Decision, rows: list[StepRow]) -> None:
     _all_met(tx.execute(_CLOSE, given).count, decision, rows)
 
 
+# -- results ------------------------------------------------------------------------------------------------------------
+
+PAGE = 5_000  # items read at a time: beside their results, only so many rows are in memory
+
+_PAGE = Statement(
+    sa.select(
+        step.c.item,
+        step.c.status,
+        # What was given counts only where an item failed.
+        sa.case((is_one_of(step.c.status, _WRONG), step.c.input), else_=sa.null()),
+        step.c.output,
+        step.c.error,
+    )
+    .where(step.c.run == one("run", sa.Uuid), step.c.name == one("name", sa.Text), step.c.item > one("after", sa.Integer))
+    .order_by(step.c.item)
+    .limit(one("many", sa.Integer))
+)
+
+
+def results_of(tx: Tx, run: UUID, name: str, wants: int) -> tuple[list[Any], tuple[int, ...]]:
+    """What the items of a fan-out came to, in their order, and which of them failed."""
+    results: list[Any] = [None] * wants
+    failed: list[int] = []
+    after = NO_ITEM
+    while True:
+        page = tx.execute(_PAGE, {"run": run, "name": name, "after": after, "many": PAGE}).rows
+        for item, status, given, output, error in page:
+            if status == StepStatus.SUCCEEDED:
+                results[item] = _value(output)
+            elif status in _WRONG:
+                failed.append(item)
+                results[item] = {"$wf": ["failed", {"index": item, "item": _value(given), "error": _value(error)}]}
+        if len(page) < PAGE:
+            return results, tuple(failed)
+        after = page[-1][0]
+
+
 def _ids(rows: Iterable[StepRow]) -> list[UUID]:
     return [row.id for row in rows]
 
@@ -184,3 +222,7 @@ def _all_met(count: int, decision: Decision, rows: list[StepRow]) -> None:
 
 def _text(value: Any) -> str | None:
     return None if value is None else dumps(value)
+
+
+def _value(text: str | None) -> Any:
+    return None if text is None else loads(text)

@@ -13,6 +13,7 @@ from wfcelery.core.rows import NO_ITEM, Ended, RunRow, StepRow
 from wfcelery.core.states import STEP_OPEN, RunStatus, StepStatus
 from wfcelery.definition.values import loads
 from wfcelery.store.database import Tx
+from wfcelery.store.items import results_of
 from wfcelery.store.schema import inbox, run, step, worker
 from wfcelery.store.statements import Ids, Row, Statement, Words, among, clock, is_one_of, one
 
@@ -251,11 +252,6 @@ _RESULTS = Statement(
         step.c.run == one("run", sa.Uuid), among(step.c.name, one("names", Words)), step.c.item == NO_ITEM
     )
 )
-_ITEMS = Statement(
-    sa.select(step.c.item, step.c.status, step.c.input, step.c.output, step.c.error)
-    .where(step.c.run == one("run", sa.Uuid), step.c.name == one("name", sa.Text), step.c.item > NO_ITEM)
-    .order_by(step.c.item)
-)
 
 
 def load_results(tx: Tx, run_id: UUID, names: Iterable[str]) -> dict[str, Ended]:
@@ -265,17 +261,6 @@ def load_results(tx: Tx, run_id: UUID, names: Iterable[str]) -> dict[str, Ended]
         if items_left is None:
             found[name] = Ended(status, _value(output), _value(error))
         else:
-            found[name] = _fanned(tx, run_id, name, status, _value(error), wants)
+            results, failed = results_of(tx, run_id, name, wants)
+            found[name] = Ended(status, results, _value(error), failed)
     return found
-
-
-def _fanned(tx: Tx, run_id: UUID, name: str, status: str, error: Any, wants: int) -> Ended:
-    results: list[Any] = [None] * wants
-    failed: list[int] = []
-    for item, item_status, given, output, item_error in tx.execute(_ITEMS, {"run": run_id, "name": name}).rows:
-        if item_status == "succeeded":
-            results[item] = _value(output)
-        elif item_status in ("failed", "timed_out"):
-            failed.append(item)
-            results[item] = {"$wf": ["failed", {"index": item, "item": _value(given), "error": _value(item_error)}]}
-    return Ended(status, results, error, tuple(failed))
