@@ -41,7 +41,7 @@ def execute(runtime: Runtime, organization_id: str, step: UUID) -> bool:
     False where there was nothing to do. Whose step it is says its row: what a message says of the run is not believed.
     """
     budget = Budget(runtime.settings.run_ahead)
-    attempt = _claim(runtime, organization_id, step)
+    attempt = None if runtime.paces.met(step) else _claim(runtime, organization_id, step)
     if attempt is not None:
         _go_on(runtime, attempt, budget)
         return True

@@ -27,6 +27,10 @@ class Paces:
         """One, for a fan-out that this process has not met."""
         return self._kept.get(fan_out, 1)
 
+    def met(self, step: UUID) -> bool:
+        """Whether this is a fan-out of which this process has taken items: nobody claims it as a whole."""
+        return step in self._kept
+
     def keep(self, fan_out: UUID, many: int) -> None:
         """Remember it, for the latest of them."""
         self._kept[fan_out] = many
