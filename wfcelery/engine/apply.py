@@ -193,9 +193,16 @@ def _adopt(runtime: Runtime, applied: Applied, keeping: Keeping) -> Applied:
 
 
 def _optimistic(runtime: Runtime, facts: Sequence[Fact], rows: Sequence[StepRow], keeping: Keeping | None, known: Known) -> Applied | None:
-    """Write over the version this worker wrote itself, reading nothing; None where that does not do."""
+    """Write over the version this worker wrote itself, reading nothing but results it lacks; None where that does not do.
+
+    How a step has ended changes under the run's lock alone: what is read here belongs to the version, if that is still the run's.
+    """
     view = Slice(known.plan, known.run, results=dict(known.results), by_id={row.id: row for row in rows})
     decision = decide(view, facts, uuid7)
+    if isinstance(decision, Missing) and decision == Missing(results=decision.results):
+        with runtime.database.single() as tx:
+            _load(tx, view, decision)
+        decision = decide(view, facts, uuid7)
     if isinstance(decision, Missing) or decision.ignored or not is_hot(decision):
         return None
     _prepare(runtime, known.plan, decision, keeping)
