@@ -56,6 +56,7 @@ class Judge:
         ones = [self._one_after_the_other(sides) for sides in ([0, 1], [1, 0])]
         first = [actors[0] for _, actors in ones]  # as it is alone
         found.counts = len(first[0].statements), len(first[1].statements)
+        assert min(found.counts) > 0, "a transaction without a statement: what it sends is not seen"
         right = {state for state, _ in ones}
         right |= {self._one_after_the_other([1 - side])[0] for side in (0, 1) if self.pair[side].passes}
         for driven in every_order(self.begin, found.counts, scene.blocked):

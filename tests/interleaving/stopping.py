@@ -147,12 +147,12 @@ class Actor:
 class StoppingCursor:
     """A driver's cursor whose statements, BEGIN and COMMIT and each of an `executemany` included, wait to be let go."""
 
-    def __init__(self, cursor: Any, actor: Actor) -> None:
+    def __init__(self, cursor: Any, actor: Actor, driver: Any) -> None:
         self._cursor, self._actor = cursor, actor
         self._dialect = "sqlite" if isinstance(cursor, sqlite3.Cursor) else "postgresql"
         self._count: int | None = None  # rows of an `executemany`
-        if isinstance(cursor, psycopg.Cursor):
-            actor.pid = cursor.connection.info.backend_pid
+        if isinstance(driver, psycopg.Connection):
+            actor.pid = driver.info.backend_pid
 
     def execute(self, text: str, *parameters: Any) -> Any:
         self._count = None
@@ -183,12 +183,14 @@ class StoppingCursor:
 @contextmanager
 def stopping(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """From here on every statement of an actor is a step. Nobody gives up on a lock; on SQLite a lock is told at once."""
-    plain = store.cursor_of
 
-    def cursor_of(driver: Any, dialect: str) -> Any:
-        actor = getattr(_here, "actor", None)
-        cursor = plain(driver, dialect)
-        return cursor if actor is None else StoppingCursor(cursor, actor)
+    def stops(plain: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+        def cursor(connection: Any, dialect: str) -> Any:
+            actor = getattr(_here, "actor", None)
+            made = plain(connection, dialect)
+            return made if actor is None else StoppingCursor(made, actor, getattr(connection, "driver_connection", connection))
+
+        return cursor
 
     roll_back = store.Database._roll_back
 
@@ -199,7 +201,8 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         roll_back(database, connection)
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "cursor_of", cursor_of)
+        patched.setattr(store, "cursor_of", stops(store.cursor_of))
+        patched.setattr(store, "cursor_on", stops(store.cursor_on))
         patched.setattr(store.Database, "_roll_back", stop_and_roll_back)
         patched.setattr(store, "LOCK_TIMEOUT", MOST_SECONDS)
         patched.setattr(store, "BUSY", 0.0)
