@@ -39,8 +39,8 @@ docs: $(VENV)/.dev             ## writes the pages that are made from the code
 	@$(BIN)/python -m wfcelery.core.tables > docs/reference/states.md
 	@$(BIN)/python -m wfcelery.service.invariants.page > docs/reference/invariants.md
 
-bench: $(VENV)/.dev            ## the workloads beside raw Celery and the floor: times, ratios, costs; goes on where it was broken off
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: $(VENV)/.dev            ## the workloads beside raw Celery and the floor: times, ratios, costs; goes on where it was broken off; PEERS=1 for other engines too
+	@$(BIN)/python -m benchmarks $(if $(filter 1,$(PEERS)),--peers) $(ARGS)
 
 model: $(VENV)/.python         ## the protocol as a state model, and its mutants
 	@$(BIN)/python model/protocol_model.py $(ARGS)

@@ -15,9 +15,11 @@ import click
 from benchmarks import report, tables
 from benchmarks.cells import UNFINISHED, Cell, Journal, Plan, commit, machine, unfinished
 from benchmarks.costs import Meter, meter
-from benchmarks.processes import NoFigureError, Running, side_running
+from benchmarks.processes import NoFigureError, Running
 from benchmarks.servers import Servers, durable_servers
 from benchmarks.sides.catalogue import BY_NAME
+from benchmarks.sides.peers.catalogue import EVERYONE, PEERS_BY_NAME, Peer
+from benchmarks.taking_part import Absent, taking_part
 from benchmarks.workloads import WARM_UP, WORKLOADS, Workload
 from tests.servers import caretaker
 
@@ -43,7 +45,8 @@ class Asked:
 
 @click.command()
 @click.option("--rounds", default=5, show_default=True, help="How often each cell is measured.")
-@click.option("--sides", default=",".join(BY_NAME), show_default=True, help="Which sides take part.")
+@click.option("--sides", default=",".join(BY_NAME), show_default=True, help=f"Which sides take part; also {', '.join(PEERS_BY_NAME)}.")
+@click.option("--peers", is_flag=True, help="Other engines too, each in an environment that is made when it is first needed.")
 @click.option(
     "--workloads", default=",".join(w.name for w in WORKLOADS), show_default=True, help="Which workloads; W3 and W6 for all sizes."
 )
@@ -55,20 +58,23 @@ class Asked:
 )
 @click.option("--fresh", is_flag=True, help="Begin anew, even if one with the same plan was broken off.")
 def main(
-    rounds: int, sides: str, workloads: str, quick: bool, results: Path | None, record: bool, resume: Path | None, fresh: bool
+    rounds: int, sides: str, peers: bool, workloads: str, quick: bool, results: Path | None, record: bool, resume: Path | None, fresh: bool
 ) -> None:
     """Measure wfcelery beside raw Celery and the floor, and print medians, spreads, ratios and costs.
 
-    One that is broken off goes on by itself when the same is asked for again at the same commit.
+    One that is broken off goes on by itself when the same is asked for again at the same commit. A side that cannot run is in
+    the table with its command and its error; the others go on.
     """
-    asked = Asked(_among(sides, list(BY_NAME)), _chosen(workloads), 1 if quick else rounds, quick)
+    named = _among(sides, list(EVERYONE))
+    taking = [side for side in EVERYONE if side in named or (peers and side in PEERS_BY_NAME)]
+    asked = Asked(taking, _chosen(workloads), 1 if quick else rounds, quick)
     folder = (results or (None if quick else RESULTS)) if record else None
     with durable_servers() as servers:
         click.echo(f"load {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores; {_facts(servers)}", err=True)
         journal = _journal(asked.plan(servers), folder, resume, fresh)
         _measure_all(asked, servers, journal)
     _close(asked, journal)
-    sys.exit(1 if report.Report(journal.cells).lost() else 0)
+    sys.exit(1 if any(cell.side in BY_NAME for cell in report.Report(journal.cells).lost()) else 0)
 
 
 def _measure_all(asked: Asked, servers: Servers, journal: Journal) -> None:
@@ -76,25 +82,33 @@ def _measure_all(asked: Asked, servers: Servers, journal: Journal) -> None:
         folder = caretaker.own(Path(tempfile.mkdtemp(prefix="wf-bench-")))
         stack.callback(caretaker.remove, folder)
         costs = stack.enter_context(meter(servers))
-        running = [stack.enter_context(side_running(BY_NAME[side], servers, folder)) for side in asked.sides]
-        for side in running:
-            _warm(asked, side)
+        sides = [_begun(stack, asked, servers, folder, side) for side in asked.sides]
         for round_ in range(1, asked.rounds + 1):
             for workload in asked.workloads:
                 if round_ == 1 or not workload.once:
-                    _one_turn(journal, costs, round_, running, workload, asked.size(workload))
+                    _one_turn(journal, costs, round_, sides, workload, asked.size(workload))
+
+
+def _begun(stack: contextlib.ExitStack, asked: Asked, servers: Servers, folder: Path, name: str) -> Running | Absent:
+    side = stack.enter_context(taking_part(EVERYONE[name], servers, folder, lambda side: _warm(asked, side)))
+    if isinstance(side, Absent):
+        click.echo(f"{side.setup.label} cannot run: {side.command}\n{side.said}", err=True)
+    return side
 
 
 def _warm(asked: Asked, side: Running) -> None:
-    for workload in (WARM_UP, *(each for each in asked.workloads if each.warm_first and each.name not in side.setup.lacks)):
-        # What goes wrong here goes wrong in its cell too, which says so.
-        with contextlib.suppress(NoFigureError):
-            side.measure(workload.name, asked.size(workload))
+    side.measure(WARM_UP.name, asked.size(WARM_UP))
+    for workload in asked.workloads:
+        if workload.warm_first and workload.name not in side.setup.lacks:
+            # What goes wrong here goes wrong in its cell too, which says so.
+            with contextlib.suppress(NoFigureError):
+                side.measure(workload.name, asked.size(workload))
 
 
-def _one_turn(journal: Journal, costs: Meter, round_: int, running: list[Running], workload: Workload, size: int) -> None:
-    """One workload on every side that can do it."""
-    able = [side for side in running if workload.name not in side.setup.lacks]
+def _one_turn(journal: Journal, costs: Meter, round_: int, sides: list[Running | Absent], workload: Workload, size: int) -> None:
+    """One workload on every side that can do it, and has not lost any of it in an earlier round: it has no figure any more."""
+    lost = {cell.side for cell in journal.cells if cell.workload == workload.name and cell.error is not None and cell.round < round_}
+    able = [side for side in sides if workload.name not in side.setup.lacks and side.setup.name not in lost]
     measured = {cell.side for cell in journal.turn(round_, workload.name)}
     if measured >= {side.setup.name for side in able}:
         return
@@ -106,17 +120,28 @@ def _one_turn(journal: Journal, costs: Meter, round_: int, running: list[Running
         cell = _one_cell(costs, round_, side, workload, size)
         journal.add(cell)
         told = f"{cell.figure:10.2f} {workload.unit}" if cell.figure is not None else f"no figure: {cell.error}"
-        click.echo(f"round {round_}  {workload.name:9} {side.setup.label:17} {told}", err=True)
+        told = "cannot run" if isinstance(side, Absent) else told
+        click.echo(f"round {round_}  {workload.name:9} {side.setup.label:22} {told}", err=True)
 
 
-def _one_cell(costs: Meter, round_: int, side: Running, workload: Workload, size: int) -> Cell:
-    try:
-        with costs.watching(side) as spent:
-            measured = side.measure(workload.name, size)
-    except NoFigureError as error:
-        return Cell(round_, side.setup.name, workload.name, size, None, 0, error=str(error))
+def _one_cell(costs: Meter, round_: int, side: Running | Absent, workload: Workload, size: int) -> Cell:
     name = side.setup.name
+    if isinstance(side, Absent):
+        return Cell(round_, name, workload.name, size, None, 0, error=side.said, command=side.command)
+    try:
+        with side.awake():
+            _stretch(side)
+            with costs.watching(side) as spent:
+                measured = side.measure(workload.name, size)
+    except NoFigureError as error:
+        return Cell(round_, name, workload.name, size, None, 0, error=str(error))
     return Cell.costing(round_, name, workload, size, measured.figure, measured.answers, measured.steps, spent[0])
+
+
+def _stretch(side: Running) -> None:
+    """Whoever stood still until now does a little first, unmeasured: its connections and timers find themselves again."""
+    if isinstance(side.setup, Peer):
+        side.measure(WARM_UP.name, 1)
 
 
 def _journal(plan: Plan, folder: Path | None, resume: Path | None, fresh: bool) -> Journal:

@@ -34,6 +34,8 @@ class Cell:
     per_step: dict[str, float] | None = None
     memory_mb: dict[str, float] | None = None
     other_cores: float | None = None
+    command: str | None = None
+    """What failed, where the side could not run at all."""
 
     @staticmethod
     def costing(round_: int, side: str, workload: Workload, size: int, figure: float, answers: int, steps: int, costs: Costs) -> Cell:

@@ -116,9 +116,10 @@ class Meter:
         if side.setup.has_database:
             counts |= {
                 "statements": after.statements - before.statements,
-                "round_trips": after.round_trips - before.round_trips,
                 **self._written(before.wal, after.wal),
             }
+        if after.round_trips:  # a side that counts them has had some long before its first cell
+            counts["round_trips"] = after.round_trips - before.round_trips
         others = after.machine_ms - before.machine_ms - sum(cpu.values())
         return Costs(cpu, dict(self._memory), counts, max(0.0, others / (after.at - before.at) / 1000))
 
@@ -138,7 +139,9 @@ class Meter:
 
     def _roots(self, side: Running) -> dict[str, tuple[int, ...]]:
         workers, client = tuple(worker.pid for worker in side.workers), (side.client.pid,)
-        return dict(zip(GROUPS, (workers, client, (self.servers.postgres.pid,), (self.servers.redis.pid,)), strict=True))
+        # A server that a side brings along is where it keeps what it knows.
+        databases = (self.servers.postgres.pid, *(server.pid for server in side.servers))
+        return dict(zip(GROUPS, (workers, client, databases, (self.servers.redis.pid,)), strict=True))
 
     def _one(self, statement: str, *values: object) -> tuple[Any, ...]:
         row = self._database.execute(statement.encode(), values).fetchone()

@@ -10,6 +10,7 @@ import click
 from benchmarks import picture, tables
 from benchmarks.report import Report, Spread, read
 from benchmarks.sides.catalogue import BY_NAME, RAW
+from benchmarks.sides.peers.catalogue import EVERYONE, PEERS_BY_NAME
 from benchmarks.workloads import WORKLOADS, Workload
 
 ROOT = Path(__file__).parent.parent
@@ -48,9 +49,20 @@ The median of the rounds, in brackets the least and the most of them. A dash: th
 {ratios}
 
 Each is the first side's figure over the second's of the same round. Only W2 is better where it is more.
-{costs}
+{peers}{costs}
 This page is made from `benchmarks/results/{name}` by `python -m benchmarks.page`.
 """
+
+_PEERS = """
+## Beside other engines
+
+The same work in other engines, each in an environment of its own, in the same run; how each of them is set up:
+[`benchmarks/README.md`](../../benchmarks/README.md#other-engines).
+
+{figures}
+
+{ratios}
+{absent}"""
 
 _COSTS = """
 ## What a step costs
@@ -86,15 +98,24 @@ def main(results: Path | None, folder: Path) -> None:
 
 def page(name: str, told: dict[str, Any], report: Report) -> str:
     """The text around the tables."""
-    sides = _sides(report)
-    parts = {"cpu": tables.cpu(report, sides), "counts": tables.counts(report, sides), "memory": tables.memory(report, sides)}
+    sides, others = _sides(report), [side for side in _there(report) if side in PEERS_BY_NAME]
+    everyone = [*sides, *others]
+    parts = {"cpu": tables.cpu(report, everyone), "counts": tables.counts(report, sides), "memory": tables.memory(report, everyone)}
     return _PAGE.format(
         title=_title(),
         about=_about(told, report),
         figures=tables.figures(report, sides),
         ratios=tables.ratios(report, sides),
+        peers=_peers(report, everyone) if others else "",
         costs=_COSTS.format(**parts) if parts["cpu"] else "",
         name=name,
+    )
+
+
+def _peers(report: Report, sides: list[str]) -> str:
+    gone = tables.absent(report)
+    return _PEERS.format(
+        figures=tables.peers(report, sides), ratios=tables.peers_ratios(report, sides), absent=f"\n{gone}\n" if gone else ""
     )
 
 
@@ -142,8 +163,13 @@ def _about(told: dict[str, Any], report: Report) -> str:
 
 
 def _sides(report: Report) -> list[str]:
+    """Ours; the picture and the first tables are theirs."""
+    return [side for side in _there(report) if side in BY_NAME]
+
+
+def _there(report: Report) -> list[str]:
     there = {cell.side for cell in report.cells}
-    return [side for side in BY_NAME if side in there]
+    return [side for side in EVERYONE if side in there]
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ from typing import Any
 
 from benchmarks.cells import Cell, Journal
 from benchmarks.sides.catalogue import FLOOR, OURS, RAW
+from benchmarks.sides.peers.catalogue import PEERS_BY_NAME
 from benchmarks.workloads import WORKLOADS
 
 AGAINST_RAW = ("W1", "W2", "W3_100", "W3_1000", "W3_10000", "W4")
 AGAINST_FLOOR = ("W1", "W2", "W3_1000", "W4")
+OF_PEERS = (*AGAINST_RAW, "W5")
 LONG_CHAINS = ("W6_100", "W6_1000", "W6_10000")
 
 
@@ -73,6 +75,11 @@ class Report:
     def lost(self) -> list[Cell]:
         return [cell for cell in self.cells if cell.error is not None]
 
+    def absent(self) -> list[tuple[str, str, str]]:
+        """The sides that could not run at all: each with the command that failed and what it said."""
+        found = {cell.side: (cell.side, cell.command, cell.error or "") for cell in self.cells if cell.command is not None}
+        return list(found.values())
+
     def answers(self) -> int:
         return sum(cell.answers for cell in self.cells)
 
@@ -86,7 +93,7 @@ class Report:
 def document(journal: Journal, finished: bool) -> dict[str, Any]:
     """The results file. Every ratio is wfcelery's figure (prefork) over the other's in the same round, the median of the rounds."""
     report, plan = Report(journal.cells), journal.plan
-    late = report.spread(OURS, "W5")
+    late, others = report.spread(OURS, "W5"), [side for side in plan.sides if side in PEERS_BY_NAME]
     return {
         "at": journal.at,
         "commit": plan.commit + (f"+{plan.code}" if plan.code else ""),
@@ -97,6 +104,7 @@ def document(journal: Journal, finished: bool) -> dict[str, Any]:
         "ratios": _medians(AGAINST_RAW, lambda workload: report.ratio(OURS, RAW, workload)) | {"W6": _rounded(report.flatness(OURS))},
         "floor": _medians(AGAINST_FLOOR, lambda workload: report.ratio(OURS, FLOOR, workload)),
         "W5_late_p95_ms": _rounded(late),
+        **({"peers": {side: _of_peer(report, side) for side in others}} if others else {}),
         "answers_checked": report.answers(),
         "cells_without_a_figure": len(report.lost()),
         "other_cores": report.other_cores(),
@@ -104,6 +112,16 @@ def document(journal: Journal, finished: bool) -> dict[str, Any]:
         "machine": plan.machine,
         "cells": [asdict(cell) for cell in journal.cells],
     }
+
+
+def _of_peer(report: Report, side: str) -> dict[str, Any]:
+    """Its figures over raw Celery's in the same round; or the command that failed and its error."""
+    peer = PEERS_BY_NAME[side]
+    told: dict[str, Any] = {"label": peer.label, "packages": [*peer.packages, *peer.node_packages]}
+    for _, command, error in (each for each in report.absent() if each[0] == side):
+        return told | {"command": command, "error": error}
+    ratios = _medians(AGAINST_RAW, lambda workload: report.ratio(side, RAW, workload))
+    return told | {"ratios": ratios, "W5_late_p95_ms": _rounded(report.spread(side, "W5"))}
 
 
 def write(path: Path, journal: Journal) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.costs import BROKER_COUNTS, DATABASE_COUNTS, GROUPS
-from benchmarks.report import AGAINST_FLOOR, AGAINST_RAW, Report, Spread
-from benchmarks.sides.catalogue import BY_NAME, FLOOR, RAW
+from benchmarks.report import AGAINST_FLOOR, AGAINST_RAW, OF_PEERS, Report, Spread
+from benchmarks.sides.catalogue import FLOOR, OURS, RAW
+from benchmarks.sides.peers.catalogue import EVERYONE, PEERS_BY_NAME
 from benchmarks.workloads import WORKLOADS, Workload
 
 COSTED = ("W1", "W2", "W3_1000", "W3_10000", "W6_1000")
@@ -24,7 +25,7 @@ COUNT_NAMES = {
 
 def figures(report: Report, sides: Sequence[str]) -> str:
     """Medians with their spread, a column for each side."""
-    rows = [["", "workload", *(BY_NAME[side].label for side in sides)]]
+    rows = [["", "workload", *(EVERYONE[side].label for side in sides)]]
     for workload in WORKLOADS:
         if report.size(workload.name) is not None:
             rows.append([_shortened(workload.name), _what(report, workload), *(_figure(report, side, workload) for side in sides)])
@@ -35,7 +36,7 @@ def ratios(report: Report, sides: Sequence[str]) -> str:
     """Every other side beside raw Celery, and wfcelery beside the floor, of the same round."""
     others = [side for side in sides if side != RAW] if RAW in sides else []
     beside_floor = [side for side in sides if side not in (RAW, FLOOR)] if FLOOR in sides else []
-    head = [f"{BY_NAME[side].label} / raw" for side in others] + [f"{BY_NAME[side].label} / floor" for side in beside_floor]
+    head = [f"{EVERYONE[side].label} / raw" for side in others] + [f"{EVERYONE[side].label} / floor" for side in beside_floor]
     rows = [["", *head]]
     for name in AGAINST_RAW:
         found = [report.ratio(side, RAW, name) for side in others]
@@ -48,12 +49,39 @@ def ratios(report: Report, sides: Sequence[str]) -> str:
     return _table(rows)
 
 
+def peers(report: Report, sides: Sequence[str]) -> str:
+    """Raw Celery, wfcelery and the other engines: the figures, a row for each side."""
+    shown = [workload for workload in WORKLOADS if workload.name in OF_PEERS and report.size(workload.name) is not None]
+    rows = [["", *(f"{_shortened(workload.name)}, {workload.unit}" for workload in shown)]]
+    for side in _with_peers(sides):
+        rows.append([EVERYONE[side].label, *(_figure(report, side, workload).removesuffix(f" {workload.unit}") for workload in shown)])
+    return _table(rows)
+
+
+def peers_ratios(report: Report, sides: Sequence[str]) -> str:
+    """Wfcelery and the other engines over raw Celery, in the same round."""
+    names = [name for name in AGAINST_RAW if report.size(name) is not None]
+    rows = [["over raw Celery", *(_shortened(name) for name in names)]]
+    for side in _with_peers(sides):
+        if side != RAW:
+            rows.append([EVERYONE[side].label, *(_spread(report.ratio(side, RAW, name)) or "-" for name in names)])
+    return _table(rows)
+
+
+def absent(report: Report) -> str:
+    """The sides that could not run, with what failed. Empty where all could."""
+    rows = [["could not run", "command", "error"]]
+    for side, command, error in report.absent():
+        rows.append([EVERYONE[side].label, f"`{command}`", f"`{_last_line(error)}`"])
+    return _table(rows)
+
+
 def cpu(report: Report, sides: Sequence[str]) -> str:
     """CPU in ms a step, by workload, side and group of processes. Empty where nothing was read."""
     rows = [["", "side", *GROUPS, "together"]]
     for workload, side in _costed(report, sides):
         spent = [report.per_step(side, workload, f"cpu_{group}") or 0.0 for group in GROUPS]
-        rows.append([_shortened(workload), BY_NAME[side].label, *(_number(each) for each in (*spent, sum(spent)))])
+        rows.append([_shortened(workload), EVERYONE[side].label, *(_number(each) for each in (*spent, sum(spent)))])
     return _table(rows)
 
 
@@ -63,7 +91,7 @@ def counts(report: Report, sides: Sequence[str]) -> str:
     rows = [["", "side", *(COUNT_NAMES[name] for name in names)]]
     for workload, side in _costed(report, sides):
         counted = [report.per_step(side, workload, name) for name in names]
-        rows.append([_shortened(workload), BY_NAME[side].label, *(_number(each) for each in counted)])
+        rows.append([_shortened(workload), EVERYONE[side].label, *(_number(each) for each in counted)])
     return _table(rows)
 
 
@@ -73,14 +101,29 @@ def memory(report: Report, sides: Sequence[str]) -> str:
     for side in sides:
         held = [report.memory(side, group) for group in GROUPS]
         if any(held):
-            rows.append([BY_NAME[side].label, *("-" if each is None else f"{each:.0f}" for each in held)])
+            rows.append([EVERYONE[side].label, *("-" if each is None else f"{each:.0f}" for each in held)])
     return _table(rows)
 
 
 def all_of(report: Report, sides: Sequence[str]) -> str:
-    parts = [figures(report, sides), "Ratios, median (least to most):", ratios(report, sides)]
+    own, others = [side for side in sides if side not in PEERS_BY_NAME], [side for side in sides if side in PEERS_BY_NAME]
+    parts = [figures(report, own)]
+    if beside := ratios(report, own):
+        parts += ["Ratios, median (least to most):", beside]
+    if others:
+        parts += ["Beside other engines:", peers(report, sides), peers_ratios(report, sides)]
+    if gone := absent(report):
+        parts.append(gone)
     parts += ["CPU ms per step, medians:", cpu(report, sides), "Per step, medians:", counts(report, sides)]
     return "\n\n".join([*parts, "Memory, MB:", memory(report, sides)])
+
+
+def _with_peers(sides: Sequence[str]) -> list[str]:
+    return [side for side in sides if side in (RAW, OURS) or side in PEERS_BY_NAME]
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1].replace("|", "/").replace("`", "'") if text.strip() else ""
 
 
 def _costed(report: Report, sides: Sequence[str]) -> list[tuple[str, str]]:
@@ -88,7 +131,7 @@ def _costed(report: Report, sides: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _figure(report: Report, side: str, workload: Workload) -> str:
-    if workload.name in BY_NAME[side].lacks:
+    if workload.name in EVERYONE[side].lacks:
         return "-"
     found = report.spread(side, workload.name)
     if found is None:

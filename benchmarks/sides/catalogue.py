@@ -22,6 +22,8 @@ class Setup:
     module: str
     workers: tuple[Command, ...]
     python: str = sys.executable
+    servers: tuple[Command, ...] = ()
+    """Processes that are up before anything is prepared."""
     prepare: tuple[Command, ...] = ()
     has_database: bool = True
     lacks: Mapping[str, str] = field(default_factory=dict)
