@@ -60,6 +60,7 @@ def _peer(
 PEERS = (
     _peer("absurd", "Absurd 0.5.1", ("absurd-sdk==0.5.1", "absurdctl==0.5.1", "psycopg[binary]==3.3.9"), lacks=_TO_TEN),
     _peer("dbos", "DBOS 3.4.0", ("dbos==3.4.0",), lacks=_TO_TEN),
+    _peer("procrastinate", "Procrastinate 3.10.0, jobs", ("procrastinate==3.10.0", "psycopg[binary,pool]==3.3.9"), lacks=_TO_TEN),
 )
 
 PEERS_BY_NAME: dict[str, Peer] = {peer.name: peer for peer in PEERS}
