@@ -205,7 +205,10 @@ def _hot(own: Own | None, new: New | None) -> Statement:
         one_each = one_each.op("/")(sa.select(sa.func.count()).select_from(part).scalar_subquery())
     waiting = sa.exists(sa.select(sa.literal_column("1")).where(inbox.c.run == one("run", sa.Uuid)))
     inserted = [*([_born(advanced)] if new else []), *([_opened(advanced)] if new == "sleep" else []), _told(advanced)]
-    return Statement(sa.select(sa.case((_matched(advanced), one_each), else_=sa.literal_column("0")), waiting).add_cte(*inserted))
+    verdict = sa.case((_matched(advanced), one_each), else_=sa.literal_column("0"))
+    # Who wakes a step need not wait for the disk: the step's claim does, which is written behind it, before any code runs.
+    unhurried = [sa.func.set_config("synchronous_commit", "off", sa.true())] if own == "sleep" and new is not None else []
+    return Statement(sa.select(verdict, waiting, *unhurried).add_cte(*inserted))
 
 
 _OWN: tuple[Own | None, ...] = (None, "attempt", "sleep")
@@ -242,7 +245,7 @@ def save_fast(database: Database, decision: Decision, rings: bool = True) -> Sav
         new = "sleep"
         values |= {"wait": opened.id, "kind": opened.kind, "until": opened.due_at, "delay": opened.delay or 0.0}
     with database.single() as tx:
-        verdict, waiting = tx.execute(_HOT[own, new], values).rows[0]
+        verdict, waiting, *_ = tx.execute(_HOT[own, new], values).rows[0]
         return Saved(waiting) if verdict == 1 else Stale()
 
 
