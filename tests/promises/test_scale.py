@@ -15,6 +15,7 @@ from tests.acceptance.processes import Fleet, Process
 from tests.engine.machine import Machine
 from tests.servers import caretaker
 from tests.store.rows import look
+from wfcelery.core.decision import RingStep
 from wfcelery.engine import executing, grouping
 from wfcelery.engine.ports import Call, Returned
 from wfcelery.store.database import Database
@@ -125,6 +126,17 @@ def test_a_group_that_waits_for_the_lock_of_its_run_is_no_smaller_next_time(data
     assert machine.status() == "succeeded"
     assert list(groups.values()) == [1, 2, 4, 8, 16]
     assert look(database, "select count(*) from wf_step where item >= 0 and attempt <> 1") == [(0,)]
+
+
+@pytest.mark.parametrize(("concurrency", "messages"), [(None, 16), (3, 3), (50, 50), (5_000, 1_000)])
+def test_a_fan_out_rings_for_as_many_slots_as_it_may_occupy(sqlite: Database, concurrency: int | None, messages: int) -> None:
+    limit = f", concurrency: {concurrency}" if concurrency else ""
+    text = (
+        f"name: order\ntasks:\n  - {{name: pack, action: pack, with_items: {list(range(1_500))}, input: {{x: '{{{{ item }}}}'}}{limit}}}\n"
+    )
+    machine = Machine(sqlite, text)
+    executing.dispatch(machine.runtime, "default", machine.run)
+    assert [type(ring) for ring in machine.rings] == [RingStep] * messages
 
 
 # ---- very many steps on more and more workers ----------------------------------------------------------------------------

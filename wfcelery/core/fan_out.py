@@ -20,7 +20,8 @@ from wfcelery.definition.plan import Node
 from wfcelery.definition.values import resolve
 from wfcelery.errors import ExpressionError
 
-WINDOW = 16  # messages that a fan-out has under way at once
+WINDOW = 16  # messages that a fan-out has under way at once, unless its `concurrency` says more
+WIDEST = 1_000
 CHUNK = 5_000  # items born in one commit
 MOST_ITEMS = 100_000
 
@@ -46,7 +47,13 @@ def open_fan_out(draft: Draft, node: Node, row: StepRow) -> None:
     draft.note("fan_out_opened", row, items=len(items), let_go=row.fired)
     if len(items) <= CHUNK:
         _bear(draft, row, items, 0, len(items))
-    draft.ring_step(row, node.action, times=min(WINDOW, row.fired))
+    _ring_for_all(draft, node, row, row.fired)
+
+
+def _ring_for_all(draft: Draft, node: Node, row: StepRow, items: int) -> None:
+    """As many messages as may be under way: each occupies one slot at a time, and items that wait need as many slots as they may."""
+    window = max(WINDOW, min(node.concurrency or 0, WIDEST))
+    draft.ring_step(row, node.action, times=min(window, items))
 
 
 def on_expanded(draft: Draft, fact: Expanded) -> None:
@@ -216,7 +223,7 @@ def reopen(draft: Draft, row: StepRow, items: int, standing: StepRow | None) -> 
     draft.write(row)
     draft.note("step_reopened", row, to="waiting", items=row.items_left)
     if row.items_left:
-        draft.ring_step(row, draft.plan.nodes[row.name].action)
+        _ring_for_all(draft, draft.plan.nodes[row.name], row, row.items_left)
     else:
         _end(draft, row)
 
