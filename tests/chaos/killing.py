@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from random import Random
 
@@ -115,16 +115,18 @@ def _beats(nemesis: Nemesis, random: Random, wanted: int) -> int:
     try:
         hit = len(nemesis.something_under_way())
         for number, beat in enumerate(beats):
-            beat.wanted = number < wanted
-            if beat.wanted and not beat.process.alive:
-                beat.process.start()
-            elif not beat.wanted:
-                _end(beat)
+            with beat.lock if number else nullcontext():  # who revives members must not start it too
+                beat.wanted = number < wanted
+                if beat.wanted and not beat.process.alive:
+                    beat.process.start()
+                elif not beat.wanted:
+                    _end(beat)
         nemesis.rest(random.uniform(4.0, 10.0))
         for number, beat in enumerate(beats):
-            beat.wanted = number == 0
-            if not beat.wanted:
-                _end(beat)
+            with beat.lock if number else nullcontext():
+                beat.wanted = number == 0
+                if not beat.wanted:
+                    _end(beat)
     finally:
         beats[0].lock.release()
     return hit
