@@ -12,7 +12,9 @@ ENVIRONMENTS = Path(__file__).parents[3] / ".venv-peers"
 
 _WIDE = "fan-outs to 1,000 alone"
 _LONG = "chains of 10 alone"
+_NO_SLEEP = {"W5": "it has no durable sleep"}
 _TO_TEN = {"W6_100": _LONG, "W6_1000": _LONG, "W6_10000": _LONG}
+_TO_A_HUNDRED = {"W3_1000": "half a second an item", "W3_10000": "half a second an item"} | _TO_TEN
 _TO_A_THOUSAND = {"W3_10000": _WIDE} | _TO_TEN
 
 
@@ -61,6 +63,14 @@ PEERS = (
     _peer("absurd", "Absurd 0.5.1", ("absurd-sdk==0.5.1", "absurdctl==0.5.1", "psycopg[binary]==3.3.9"), lacks=_TO_TEN),
     _peer("dbos", "DBOS 3.4.0", ("dbos==3.4.0",), lacks=_TO_TEN),
     _peer("procrastinate", "Procrastinate 3.10.0, jobs", ("procrastinate==3.10.0", "psycopg[binary,pool]==3.3.9"), lacks=_TO_TEN),
+    _peer("pyworkflow", "PyWorkflow 0.4.0", ("pyworkflow-engine[postgres,redis]==0.4.0", "packaging"), workers=1, lacks=_TO_A_HUNDRED),
+    _peer(
+        "celery_director",
+        "celery-director 0.10.0",
+        ("celery-director==0.10.0", "psycopg2-binary"),
+        workers=1,
+        lacks=_NO_SLEEP | _TO_A_THOUSAND,
+    ),
 )
 
 PEERS_BY_NAME: dict[str, Peer] = {peer.name: peer for peer in PEERS}
