@@ -24,6 +24,7 @@ from wfcelery.store.schema import metadata
 
 MEASURED = ("W1", "W2")
 CHUNK = 100_000  # runs in one transaction
+FULL, KEPT_FREE = 95, 70  # percent of a page: when it is old, and before its rows have grown
 DAYS = 29  # over which they are spread: none of them has expired
 
 
@@ -111,6 +112,10 @@ _NUMBERS = "generate_series({first}, {last}) as numbers(n)"
 def _fill(servers: Servers, database: str, runs: int, steps: int) -> None:
     """Copies of the newest chain that the engine itself has finished there, with so many of its steps and commits."""
     with servers.postgres.connect(database) as connection:
+        # Pages as full as those which the engine leaves: its rows are born small and grow into the room that is kept for them.
+        # With that room still free, new rows would be strewn over all the old pages, and each would have its page in the WAL.
+        for table in ("wf_run", "wf_step"):
+            connection.execute(f"alter table {table} set (fillfactor = {FULL})".encode())
         # As a restore does: rows that are copies of sound ones are not judged once more.
         connection.execute(b"set session_replication_role = replica")
         found = connection.execute(_NEWEST).fetchone()
@@ -120,6 +125,8 @@ def _fill(servers: Servers, database: str, runs: int, steps: int) -> None:
             for statement in _statements(str(found[0]), runs, steps, first, last):
                 connection.execute(statement.encode())
             click.echo(f"{last} finished runs", err=True)
+        for table in ("wf_run", "wf_step"):
+            connection.execute(f"alter table {table} set (fillfactor = {KEPT_FREE})".encode())
 
 
 def _tidied(servers: Servers, databases: Sequence[str]) -> str:
