@@ -24,7 +24,7 @@ from wfcelery.store.schema import metadata
 
 MEASURED = ("W1", "W2")
 CHUNK = 100_000  # runs in one transaction
-FULL, KEPT_FREE = 95, 70  # percent of a page: when it is old, and before its rows have grown
+FULL, KEPT_FREE = 95, 70  # percent of a page: of those that are filled here, and of the tables as they are
 DAYS = 29  # over which they are spread: none of them has expired
 
 
@@ -112,8 +112,8 @@ _NUMBERS = "generate_series({first}, {last}) as numbers(n)"
 def _fill(servers: Servers, database: str, runs: int, steps: int) -> None:
     """Copies of the newest chain that the engine itself has finished there, with so many of its steps and commits."""
     with servers.postgres.connect(database) as connection:
-        # Pages as full as those which the engine leaves: its rows are born small and grow into the room that is kept for them.
-        # With that room still free, new rows would be strewn over all the old pages, and each would have its page in the WAL.
+        # Full pages, as where their room has been used again. Left at 70 %, each would have room for one new row: these are
+        # strewn over all of them, and each page is in the WAL as a whole once after a checkpoint (four times the WAL a step).
         for table in ("wf_run", "wf_step"):
             connection.execute(f"alter table {table} set (fillfactor = {FULL})".encode())
         # As a restore does: rows that are copies of sound ones are not judged once more.
