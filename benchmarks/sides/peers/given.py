@@ -34,7 +34,7 @@ def beside(program: str) -> Path:
     return Path(sys.prefix) / "bin" / program
 
 
-def become(*words: str | Path) -> NoReturn:
+def become(*words: str | int | Path) -> NoReturn:
     """This process goes on as another program."""
     command = [str(word) for word in words]
     os.execv(command[0], command)
