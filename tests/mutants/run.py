@@ -82,10 +82,16 @@ def red(patch: Patch, copy: Path) -> str | None:
 
 
 def run(tests: Sequence[str], copy: Path) -> subprocess.CompletedProcess[str]:
-    """Run tests of the copy, in the copy."""
+    """Run tests of the copy, in the copy, by the examples of every check: they are the same each time."""
     command = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     return subprocess.run(
-        command, cwd=copy, env=os.environ | {"PYTHONPATH": str(copy)}, capture_output=True, text=True, check=False, timeout=MOST_SECONDS
+        command,
+        cwd=copy,
+        env=os.environ | {"PYTHONPATH": str(copy), "HYPOTHESIS_PROFILE": "check"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=MOST_SECONDS,
     )
 
 
