@@ -81,10 +81,11 @@ class Authors:
         [(due, status, token, error, lost)] = self.database.query(look, call.step.hex)
         if lost >= MAX_LOST:
             raise Violation(f"{call.name} runs again after {lost} lost workers")
-        last = json.loads(error)["type"] if error is not None and call.failures else ""
+        mine = status == "running" and token == call.token.hex  # not one that was stopped before it began, and overtaken
+        last = json.loads(error)["type"] if mine and error is not None and call.failures else ""
         if call.failures > budget or last == "GiveUp" or (last == "Refused" and "retry" in task):
             raise Violation(f"{call.name} runs again after {call.failures} failures, the last a {last}; its policy allows {budget}")
-        if status == "running" and token == call.token.hex and due is not None and due > START + self.world.now + 0.001:
+        if mine and due is not None and due > START + self.world.now + 0.001:
             raise Violation(f"{call.name} is executed {due - START - self.world.now:.3f} s before its time")
 
         if call.item < 0 and call.attempt > 1 and not self.database.taken_back:

@@ -128,7 +128,7 @@ def _try_claim(runtime: Runtime, organization_id: str, step: UUID) -> Attempt | 
     runtime.slots.take(token)
     mine: Attempt | None = None
     try:
-        with runtime.database.single() as tx:
+        with runtime.database.writing() as tx:
             claimed = claim(tx, organization_id, step, token, worker, child, runtime.settings.poll)
             attempt = _attempt(runtime, tx, claimed) if isinstance(claimed, Claimed) else None
         mine = attempt  # not before the commit is answered: a claim that nobody knows of must not be renewed

@@ -76,7 +76,7 @@ def _claim(runtime: Runtime, organization_id: str, fan_out: UUID, limit: int) ->
     expanded: Applied | None = None
     try:
         rows: list[StepRow] = []
-        with runtime.database.single() as tx:
+        with runtime.database.writing() as tx:
             claimed = claim_group(tx, organization_id, fan_out, limit, token, worker, child)
             if claimed is not None and claimed.items:
                 plan = runtime.plans.get(tx, claimed.run.definition)

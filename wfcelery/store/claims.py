@@ -105,8 +105,9 @@ def claim(tx: Tx, organization_id: str, id: UUID, token: UUID, worker: UUID, chi
 
 
 _FAN_OUT = Statement(
-    sa.select(step.c.expanded, step.c.wants, *RUN).where(
-        run.c.id == step.c.run,
+    sa.select(step.c.expanded, step.c.wants, *RUN)
+    .select_from(step.join(run, run.c.id == step.c.run))
+    .where(
         step.c.id == one("fan_out", sa.Uuid),
         step.c.organization_id == one("organization", sa.Text),
         step.c.status == "waiting",

@@ -253,6 +253,10 @@ class Database:
         """
         return Single(self)
 
+    def writing(self) -> AbstractContextManager[Tx]:
+        """For a write and what need not be of one transaction with it: `single`; on SQLite, where that costs nothing, a transaction."""
+        return self.transaction() if self.dialect == "sqlite" else self.single()
+
     @contextmanager
     def lent(self, isolation: str | None, seconds: float) -> Iterator[tuple[sa.Connection, Tx]]:
         """A transaction for an author's code and ours: a SQLAlchemy connection, with limits on what it may wait for.
