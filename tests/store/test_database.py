@@ -387,3 +387,23 @@ def test_an_address_means_our_driver(url: str, driver: str) -> None:
 def test_an_address_that_cannot_hold_the_tables_is_refused(url: str) -> None:
     with pytest.raises(Misconfigured):
         Database(url)
+
+
+def test_many_may_open_a_new_file_at_once(tmp_path: Path) -> None:
+    """Each changes the way it is kept; for that SQLite does not wait by itself."""
+    failed: list[Exception] = []
+
+    def open_it(url: str) -> None:
+        try:
+            with Database(url).transaction():
+                pass
+        except Exception as problem:
+            failed.append(problem)
+
+    for number in range(40):
+        threads = [threading.Thread(target=open_it, args=(f"sqlite:///{tmp_path / str(number)}.db",)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert failed == []

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from time import sleep
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
+from wfcelery.clock import monotonic
 from wfcelery.errors import Misconfigured, RowChanged, Unavailable
 from wfcelery.store import forking
 from wfcelery.store.failures import DRIVER_ERRORS, translated
@@ -375,6 +378,21 @@ def same_database(database: Database, connection: sa.Connection) -> bool:
 
 def _on_sqlite_connect(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={int(BUSY * 1000)}", "foreign_keys=ON"):
+    for pragma in (f"busy_timeout={int(BUSY * 1000)}", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
+    _into_wal(cursor)
     cursor.close()
+
+
+def _into_wal(cursor: Any) -> None:
+    """Have the file kept with a log beside it. For this change SQLite does not wait where another is just making it."""
+    end = monotonic() + BUSY
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as busy:
+            if "locked" not in str(busy) or monotonic() >= end:
+                raise
+            sleep(0.01)
+        else:
+            return
