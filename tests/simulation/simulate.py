@@ -133,6 +133,7 @@ class Simulation:
 
         def insert() -> None:
             with self.fleet.database.transaction() as tx:
+                self.fleet.database.land()  # an insert waits for one of the same id, and is none then
                 definitions.store(tx, signed, definition.name, definition.version, canonical_json(definition), strict=False)
                 if not self.fleet.database.exists(tx, run):
                     insert_run(tx, new)

@@ -39,9 +39,15 @@ def at_any_time(fleet: Fleet, versions: dict[str, tuple[int, str]]) -> None:
         before, was = versions.get(run, (version, status))
         if version not in (before, before + 1):
             raise Violation(f"run {run} went from version {before} to {version} in one commit")
-        if was in ENDED and status != was and not (was in ("failed", "timed_out") and status == "running"):
+        if was in ENDED and status != was and not _was_reopened(fleet, run, version):
             raise Violation(f"run {run} was {was} and is {status}")
         versions[run] = version, status
+
+
+def _was_reopened(fleet: Fleet, run: str, version: int) -> bool:
+    """Whether somebody's retry is what this commit applied; it may have ended the run again at once."""
+    told = fleet.database.query("select facts from wf_history where run = ? and version = ?", run, version)
+    return any(fact["fact"] == "run_reopened" for (facts,) in told for fact in json.loads(facts))
 
 
 def of_run(fleet: Fleet, run: UUID) -> None:
