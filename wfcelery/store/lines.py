@@ -15,16 +15,17 @@ import sqlalchemy as sa
 
 try:
     import psycopg
-    from psycopg import errors, generators
-    from psycopg.adapt import PyFormat, Transformer
-    from psycopg.pq import ExecStatus
-
-    _AUTO = [PyFormat.AUTO] * 128
 except ImportError:  # SQLite alone needs no PostgreSQL driver
     psycopg = None  # type: ignore[assignment]
 
 # `generators` is the driver's own way to wait for an answer, and nobody's public promise: with another driver its cursor is used.
 KNOWN = psycopg is not None and psycopg.__version__.startswith("3.3.")
+if KNOWN:
+    from psycopg import errors, generators
+    from psycopg.adapt import PyFormat, Transformer
+    from psycopg.pq import ExecStatus
+
+    _AUTO = [PyFormat.AUTO] * 128
 
 Row = tuple[Any, ...]
 Prepared = tuple[str, tuple[int, ...] | None]  # a statement's text, and the types that its values came with
