@@ -13,7 +13,7 @@ from wfcelery.core.rows import NO_ITEM, RunRow, StepRow
 from wfcelery.store.database import Tx
 from wfcelery.store.loading import RUN, STEP, load_run, run_row, step_row
 from wfcelery.store.schema import run, step
-from wfcelery.store.statements import Statement, clock, fixed, later, one, seconds_until
+from wfcelery.store.statements import Statement, by_the_way, clock, fixed, later, one, seconds_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def _claim_one(dialect: str) -> Any:
         .where(
             step.c.id == one("step", sa.Uuid),
             step.c.organization_id == one("organization", sa.Text),
-            step.c.status == "ready",
+            by_the_way(step.c.status) == "ready",
             step.c.item == NO_ITEM,
             step.c.due_at <= clock(),
         )
@@ -77,7 +77,7 @@ _READY_IN = Statement(
     sa.select(seconds_until(step.c.due_at)).where(
         step.c.id == one("step", sa.Uuid),
         step.c.organization_id == one("organization", sa.Text),
-        step.c.status == "ready",
+        by_the_way(step.c.status) == "ready",
         step.c.item == NO_ITEM,
     )
 )
@@ -149,7 +149,7 @@ def claim_group(tx: Tx, organization_id: str, fan_out: UUID, many: int, token: U
 
 _SET_DEADLINE = Statement(
     sa.update(step)
-    .where(step.c.id == one("id_", sa.Uuid), step.c.token == one("mine", sa.Uuid), step.c.status == "running")
+    .where(step.c.id == one("id_", sa.Uuid), step.c.token == one("mine", sa.Uuid), by_the_way(step.c.status) == "running")
     .values(timeout=one("limit", sa.Float), deadline_at=later(one("limit", sa.Float)))
 )
 

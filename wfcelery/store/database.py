@@ -21,7 +21,7 @@ from wfcelery.clock import monotonic
 from wfcelery.errors import Misconfigured, RowChanged, Unavailable
 from wfcelery.store import forking
 from wfcelery.store.failures import DRIVER_ERRORS, translated
-from wfcelery.store.lines import Lines
+from wfcelery.store.lines import PLANNING, Lines
 from wfcelery.store.statements import Parameters, Result, Statement
 
 try:
@@ -211,7 +211,7 @@ class Database:
             sa.event.listen(engine, "connect", _on_sqlite_connect)
             forking.watch(engine)
         else:
-            limits = {"lock_timeout": int(LOCK_TIMEOUT * 1000), "idle_in_transaction_session_timeout": int(IDLE * 1000), "timezone": "UTC"}
+            limits = {"lock_timeout": int(LOCK_TIMEOUT * 1000), "idle_in_transaction_session_timeout": int(IDLE * 1000)}
             engine = sa.create_engine(
                 self._url,
                 poolclass=sa.NullPool,
@@ -221,7 +221,7 @@ class Database:
                     "prepare_threshold": 1,
                     "connect_timeout": 5,
                     "application_name": "wfcelery",
-                    "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
+                    "options": " ".join(f"-c {name}={value}" for name, value in {**limits, **PLANNING, "timezone": "UTC"}.items()),
                     **UNHEARD,
                 },
             )

@@ -21,7 +21,7 @@ from wfcelery.store.database import Database
 from wfcelery.store.inbox import look
 from wfcelery.store.saving import history_parameters, ring_in, save
 from wfcelery.store.schema import Instant, history, inbox, run, step, wait
-from wfcelery.store.statements import Statement, clock, is_one_of, later, one
+from wfcelery.store.statements import Statement, by_the_way, clock, is_one_of, later, one
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,8 @@ def _matched(advanced: Any) -> Any:
 
 def _ended(advanced: Any, own: Own) -> Any:
     """The step: an attempt over its token, a sleep over its status."""
-    seen = (step.c.status == "running", step.c.token == one("token", sa.Uuid)) if own == "attempt" else (step.c.status == "waiting",)
+    was = by_the_way(step.c.status)
+    seen = (was == "running", step.c.token == one("token", sa.Uuid)) if own == "attempt" else (was == "waiting",)
     return (
         sa.update(step)
         .where(step.c.id == one("step", sa.Uuid), *seen, _matched(advanced))
@@ -134,7 +135,7 @@ def _ended(advanced: Any, own: Own) -> Any:
 
 def _came(advanced: Any) -> Any:
     """The wait of a sleep that is over."""
-    still_open = wait.c.id == one("came", sa.Uuid), wait.c.status == "open"
+    still_open = wait.c.id == one("came", sa.Uuid), by_the_way(wait.c.status) == "open"
     came = sa.update(wait).where(*still_open, _matched(advanced)).values(status="due", ended_at=clock())
     return came.returning(wait.c.id).cte("came")
 

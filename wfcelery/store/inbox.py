@@ -12,7 +12,7 @@ from wfcelery.clock import uuid7
 from wfcelery.definition.values import dumps, loads
 from wfcelery.store.database import Tx
 from wfcelery.store.schema import inbox
-from wfcelery.store.statements import Statement, clock, later, one
+from wfcelery.store.statements import Statement, by_the_way, clock, later, one
 
 RING_AFTER = 1.0  # seconds after which the sweep rings for a fact whose own ring was lost
 
@@ -40,7 +40,7 @@ _PUT = Statement(
 _READ = Statement(
     sa.select(inbox.c.id, inbox.c.fact, inbox.c.data)
     .where(inbox.c.run == one("run", sa.Uuid))
-    .order_by(inbox.c.id)
+    .order_by(by_the_way(inbox.c.id))
     .limit(one("many", sa.Integer))
 )
 _LOOK = Statement(sa.select(inbox.c.id).where(inbox.c.run == one("run", sa.Uuid)).limit(1))

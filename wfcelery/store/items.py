@@ -18,7 +18,7 @@ from wfcelery.definition.values import dumps, loads
 from wfcelery.errors import RowChanged
 from wfcelery.store.database import Tx
 from wfcelery.store.schema import step
-from wfcelery.store.statements import Ids, Numbers, Parameters, Statement, Texts, among, clock, is_one_of, one
+from wfcelery.store.statements import Ids, Numbers, Parameters, Statement, Texts, among, by_the_way, clock, is_one_of, one
 
 FEW = 3  # rows that are no crowd
 
@@ -133,7 +133,7 @@ _OVER: dict[str, Any] = {
     "deadline_at": sa.null(),
     "ended_at": clock(),
 }
-_MINE = sa.and_(step.c.status == "running", step.c.token == one("mine", sa.Uuid))
+_MINE = sa.and_(by_the_way(step.c.status) == "running", step.c.token == one("mine", sa.Uuid))
 
 
 def _succeed_many(dialect: str) -> Any:
@@ -153,7 +153,7 @@ def _succeed_many(dialect: str) -> Any:
 _SUCCEED = Statement(_succeed_many)
 _CLOSE = Statement(
     sa.update(step)
-    .where(among(step.c.id, one("ids", Ids)), step.c.status == one("seen_status", sa.Text), step.c.token.is_(None))
+    .where(among(step.c.id, one("ids", Ids)), by_the_way(step.c.status) == one("seen_status", sa.Text), step.c.token.is_(None))
     .values(status="cancelled", **_OVER)
 )
 

@@ -27,6 +27,10 @@ if KNOWN:
 
     _AUTO = [PyFormat.AUTO] * 128
 
+# Of what we ask, there is an index for nearly all, and the rest is small. A statement that is prepared while the tables are
+# small keeps its plan while they grow: one that reads the whole table, until the next ANALYZE.
+PLANNING = {"enable_seqscan": "off", "jit": "off"}
+
 Row = tuple[Any, ...]
 Prepared = tuple[str, tuple[int, ...] | None]  # a statement's text, and the types that its values came with
 

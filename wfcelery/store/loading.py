@@ -15,7 +15,7 @@ from wfcelery.definition.values import loads
 from wfcelery.store.database import Tx
 from wfcelery.store.items import results_of
 from wfcelery.store.schema import inbox, run, step, worker
-from wfcelery.store.statements import Ids, Row, Statement, Words, among, clock, is_one_of, one
+from wfcelery.store.statements import Ids, Row, Statement, Words, among, by_the_way, clock, is_one_of, one
 
 RUN = (
     run.c.id,
@@ -238,7 +238,9 @@ def load_kept(tx: Tx, token: UUID) -> StepRow | None:
 
 
 _MINE = Statement(
-    sa.select(step.c.id).where(among(step.c.id, one("ids", Ids)), step.c.status == "running", step.c.token == one("mine", sa.Uuid))
+    sa.select(step.c.id).where(
+        among(step.c.id, one("ids", Ids)), by_the_way(step.c.status) == "running", step.c.token == one("mine", sa.Uuid)
+    )
 )
 
 

@@ -18,7 +18,7 @@ from wfcelery.errors import RowChanged
 from wfcelery.store import items
 from wfcelery.store.database import Tx
 from wfcelery.store.schema import Instant, dead_letter, history, inbox, run, step, wait
-from wfcelery.store.statements import Ids, Parameters, Statement, among, clock, is_one_of, later, one
+from wfcelery.store.statements import Ids, Parameters, Statement, among, by_the_way, clock, is_one_of, later, one
 
 RING_AFTER = 5.0  # seconds after which the sweep rings a step that its commit's own ring did not get claimed
 
@@ -155,7 +155,7 @@ def change(p: str = "") -> sa.Update:
         sa.update(step)
         .where(
             step.c.id == one("step", sa.Uuid),
-            step.c.status == one("seen_status", sa.Text),
+            by_the_way(step.c.status) == one("seen_status", sa.Text),
             step.c.token.is_not_distinct_from(one("seen_token", sa.Uuid)),
         )
         .values(
@@ -233,11 +233,11 @@ _INSERT_WAIT = Statement(
     )
 )
 _WAIT_CAME = Statement(
-    sa.update(wait).where(among(wait.c.id, one("ids", Ids)), wait.c.status == "open").values(status="due", ended_at=clock())
+    sa.update(wait).where(among(wait.c.id, one("ids", Ids)), by_the_way(wait.c.status) == "open").values(status="due", ended_at=clock())
 )
 _WAITS_CLOSED = Statement(
     sa.update(wait)
-    .where(wait.c.run == one("run", sa.Uuid), among(wait.c.step, one("ids", Ids)), wait.c.status == "open")
+    .where(wait.c.run == one("run", sa.Uuid), among(wait.c.step, one("ids", Ids)), by_the_way(wait.c.status) == "open")
     .values(status="cancelled", ended_at=clock())
 )
 _WAITS_REOPENED = Statement(

@@ -10,11 +10,11 @@ from wfcelery.errors import RowChanged
 from wfcelery.store import inbox
 from wfcelery.store.database import Tx
 from wfcelery.store.schema import step
-from wfcelery.store.statements import Statement, one
+from wfcelery.store.statements import Statement, by_the_way, one
 
 _REPORT = Statement(
     sa.update(step)
-    .where(step.c.id == one("step", sa.Uuid), step.c.token == one("mine", sa.Uuid), step.c.status == "running")
+    .where(step.c.id == one("step", sa.Uuid), step.c.token == one("mine", sa.Uuid), by_the_way(step.c.status) == "running")
     .values(status="reported", output=one("output", sa.Text), deadline_at=sa.null(), error=sa.null())
 )
 
