@@ -37,6 +37,7 @@ class Clock:
         monkeypatch.setattr(handles, "sleep", self._sleep)
         monkeypatch.setattr(handles.runs, "outcome_of", lambda context, run: self._look())
         monkeypatch.setattr(handles, "current", lambda: None)
+        monkeypatch.setattr(handles, "_took", {})
 
     def _sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -45,6 +46,10 @@ class Clock:
         self.looks.append(self.now)
         status = "pending" if self.now < self.begins else "running" if self.now < self._ends else "succeeded"
         return runs.Outcome("order", status, "1", None, None)
+
+    def ends_in(self, seconds: float) -> None:
+        """Another run, asked for from now on."""
+        self._ends = self.now + seconds
 
     @property
     def late(self) -> float:
@@ -66,6 +71,26 @@ def test_a_run_that_nobody_has_begun_is_looked_at_half_as_often(monkeypatch: pyt
     clock.begins = clock.now + 0.0075
     assert Run(str(uuid4())).result() == 1
     assert [round(1000 * (look - 1000)) for look in clock.looks] == [0, 2, 4, 6, 8, 9, 10]
+
+
+def test_who_waits_again_looks_first_when_the_last_run_of_the_workflow_was_nearly_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, 0.0095)
+    assert Run(str(uuid4())).result() == 1
+    first = len(clock.looks)
+    clock.looks.clear()
+    clock.ends_in(0.0095)
+    assert Run(str(uuid4())).result() == 1
+    assert len(clock.looks) == 5 < first
+    assert clock.late <= 0.001
+
+
+@pytest.mark.parametrize("before", [0.01, 1.0, 3600.0])
+def test_who_expects_too_much_is_told_a_fiftieth_of_a_second_late(monkeypatch: pytest.MonkeyPatch, before: float) -> None:
+    clock = Clock(monkeypatch, before)
+    Run(str(uuid4())).result()
+    clock.ends_in(0.001)
+    Run(str(uuid4())).result()
+    assert clock.late <= 0.02
 
 
 def test_patience_ends_on_time_and_none_is_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
