@@ -72,6 +72,13 @@ class Shape:
         """The parameter that takes the item of a fan-out."""
         return next((name for name, each in self.parameters.items() if each.kind in _NAMED), None)
 
+    @cached_property
+    def _needed(self) -> frozenset[str] | None:
+        """The parameters without a default, where all can be given by name: whoever gives these, and no others, can call."""
+        if any(each.kind is inspect.Parameter.POSITIONAL_ONLY for each in self.parameters.values()):
+            return None
+        return frozenset(name for name, each in self.parameters.items() if each.default is _UNSAID)
+
     # ---- a call, by name ---------------------------------------------------------------------------------------------
 
     def named(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,6 +116,8 @@ class Shape:
         if self.signature is None:
             return tuple(unnamed), {name: decode(value) for name, value in given.items()}
         kwargs = {name: self._revived(name, value) for name, value in given.items()}
+        if not unnamed and self._needed is not None and self._needed <= kwargs.keys() <= self.parameters.keys():
+            return (), kwargs
         first = [kwargs.pop(name) for name in self._passed_by_place(kwargs, bool(unnamed))]
         args = (*first, *unnamed)
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -178,15 +180,22 @@ def as_seen(end: Ended) -> dict[str, Any]:
 def scope_of(view: Slice, variables: Mapping[str, Any], tasks: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """The scopes of the language; `more` adds item, index or error."""
     run = view.run
-    system = {
-        "run_id": str(run.id),
-        "workflow": run.workflow,
-        "version": view.plan.version,
-        "organization_id": run.organization_id,
-        "key": run.key,
-        "workflow_start": None if run.created_at is None else {"$wf": ["datetime", run.created_at.isoformat()]},
-    }
+    system = _system(run.id, run.workflow, view.plan.version, run.organization_id, run.key, run.created_at)
     return {"parameters": run.input, "vars": variables, "task": tasks, "system": system, **more}
+
+
+@lru_cache(maxsize=256)  # the same for all steps of a run
+def _system(
+    run: UUID, workflow: str, version: str, organization_id: str, key: str | None, created_at: datetime | None
+) -> Mapping[str, Any]:
+    return {
+        "run_id": str(run),
+        "workflow": workflow,
+        "version": version,
+        "organization_id": organization_id,
+        "key": key,
+        "workflow_start": None if created_at is None else {"$wf": ["datetime", created_at.isoformat()]},
+    }
 
 
 def failed_item(row: StepRow) -> dict[str, Any]:

@@ -303,8 +303,9 @@ def _prepare(runtime: Runtime, plan: Plan, decision: Decision, keeping: Keeping 
                     ways[row.name] = runtime.router.queue_for(node.action, node.queue or run.queue), runtime.timeout(node)
                 row.queue, row.timeout = ways[row.name]
                 row.priority = row.priority if row.priority is not None else run.priority
-    queues = {row.id: row.queue for row in decision.steps}
-    decision.rings = [_routed(ring, queues) if isinstance(ring, RingStep) else ring for ring in decision.rings]
+    if decision.rings:
+        queues = {row.id: row.queue for row in decision.steps}
+        decision.rings = [_routed(ring, queues) if isinstance(ring, RingStep) else ring for ring in decision.rings]
     if keeping is None or run.status in RUN_ENDED or run.ending is not None or not keeping.budget.left():
         return
     for row in keepable(decision):
