@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,13 +12,12 @@ from tests.store.rows import begun, change, claimed, column, commit, look, ready
 from wfcelery.clock import uuid7
 from wfcelery.core.decision import DeadLetter, Decision
 from wfcelery.core.events import note
-from wfcelery.core.rows import RunRow, StepRow, WaitRow
+from wfcelery.core.rows import StepRow, WaitRow
 from wfcelery.core.states import RunStatus, StepStatus
 from wfcelery.errors import RowChanged
 from wfcelery.store import inbox
 from wfcelery.store.claims import claim_group
 from wfcelery.store.database import Database
-from wfcelery.store.hot import Saved, Stale, is_hot, save_fast
 from wfcelery.store.loading import load_results, load_steps, lock_run
 from wfcelery.store.saving import RING_AFTER, save
 
@@ -309,96 +307,3 @@ def test_late_facts_of_an_ended_run_are_deleted_without_a_version(database: Data
 
 def _locked(tx: object, run: object) -> object:
     return lock_run(tx, run)  # type: ignore[arg-type]
-
-
-# -- the hot path -------------------------------------------------------------------------------------------------------
-
-
-def _hot(database: Database, *, born: StepRow | None = None) -> tuple[Decision, StepRow]:
-    """A decision of the hot shape: a claimed step has ended, at most one is born."""
-    row = ready("a")
-    run = begun(database, row)
-    mine = claimed(database, row)
-    seen = run_of(database, run)
-    steps = [succeeded(mine, {"n": 2}), *([born] if born is not None else [])]
-    return Decision(replace(seen, open_steps=1), seen.version, steps=steps, facts=[note("step_succeeded", "a")]), mine
-
-
-def _kept(name: str = "b") -> StepRow:
-    return ready(name, status=StepStatus.RUNNING, attempt=1, token=uuid4(), claimed_by=uuid4(), child="1:1", input={"x": 1})
-
-
-def test_the_hot_path_writes_what_the_plain_one_writes(database: Database) -> None:
-    kept = _kept()
-    decision, mine = _hot(database, born=kept)
-    assert save_fast(database, decision) == Saved(inbox=False)
-    with database.transaction() as tx:
-        rows = {row.name: row for row in load_steps(tx, decision.run.id, names=["a", "b"])}
-    assert (rows["a"].status, rows["a"].output, rows["a"].token) == (StepStatus.SUCCEEDED, {"n": 2}, mine.token)
-    assert replace(rows["b"], claimed_at=None) == replace(kept, seen=(StepStatus.RUNNING, kept.token))
-    assert rows["b"].claimed_at is not None
-    assert run_of(database, decision.run.id).version == 2
-    assert look(database, "select facts from wf_history where version = 2") == [('[{"fact":"step_succeeded","step":"a"}]',)]
-
-
-def test_the_hot_path_can_end_a_run(database: Database) -> None:
-    decision, _ = _hot(database)
-    decision.run.status, decision.run.open_steps, decision.run.output = RunStatus.SUCCEEDED, 0, {"done": True}
-    assert save_fast(database, decision) == Saved(inbox=False)
-    found = run_of(database, decision.run.id)
-    assert (found.status, found.output, found.version) == (RunStatus.SUCCEEDED, {"done": True}, 2)
-
-
-def test_the_hot_path_tells_of_the_inbox(database: Database) -> None:
-    decision, _ = _hot(database, born=_kept())
-    with database.transaction() as tx:
-        inbox.put(tx, "default", decision.run.id, "cancel", {})
-    assert save_fast(database, decision) == Saved(inbox=True)
-
-
-def test_the_hot_path_is_stale_where_another_commit_came_between(database: Database) -> None:
-    decision, mine = _hot(database, born=_kept())
-    commit(database, decision.run.id, ready("c"))
-    assert isinstance(save_fast(database, decision), Stale)
-    assert look(database, "select name, status from wf_step order by name") == [("a", "running"), ("c", "ready")]
-    assert run_of(database, decision.run.id).version == 2
-    assert mine.token == column(database, "wf_step", "token", mine.id) or database.dialect == "sqlite"
-
-
-def test_the_hot_path_leaves_no_version_behind_where_the_step_is_another_attempts(database: Database) -> None:
-    decision, mine = _hot(database, born=_kept())
-    change(database, "update wf_step set token = :token where id = :id", token=uuid4(), id=mine.id)
-    with pytest.raises(RowChanged):
-        save_fast(database, decision)
-    assert run_of(database, decision.run.id).version == 1
-    assert look(database, "select name, status from wf_step") == [("a", "running")]
-    assert look(database, "select count(*) from wf_history") == [(1,)]
-
-
-def test_the_hot_path_leaves_no_version_behind_where_the_place_is_taken(database: Database) -> None:
-    decision, _ = _hot(database, born=ready("a"))
-    with pytest.raises(Exception, match=r"wf_step_place|UNIQUE"):
-        save_fast(database, decision)
-    assert run_of(database, decision.run.id).version == 1
-
-
-@pytest.mark.parametrize(
-    "beside",
-    [
-        {"steps": [ready("b", item=0)]},
-        {"steps": [ready("b", delay=2.0)]},
-        {"steps": [ready("b"), ready("c")]},
-        {"steps": [ready("b", status=StepStatus.SKIPPED)]},
-        {"steps": [replace(_kept(), seen=(StepStatus.BLOCKED, None))]},
-        {"steps": [replace(_kept(), status=StepStatus.FAILED, seen=(StepStatus.RUNNING, uuid4()))]},
-        {"waits_closed": [uuid4()]},
-        {"inbox_done": [uuid4()]},
-        {"grace": 30.0},
-        {"ignored": "late"},
-    ],
-    ids=lambda given: next(iter(given)),
-)
-def test_what_has_more_to_say_is_not_written_by_the_hot_path(beside: dict[str, Any]) -> None:
-    plain = Decision(RunRow(uuid4(), "default", "order", "s", RunStatus.RUNNING, 1, {}), 1, steps=[_kept()])
-    assert is_hot(plain)
-    assert not is_hot(replace(plain, **beside))

@@ -206,7 +206,7 @@ def _optimistic(runtime: Runtime, facts: Sequence[Fact], rows: Sequence[StepRow]
     if isinstance(decision, Missing) or decision.ignored or not is_hot(decision):
         return None
     _prepare(runtime, known.plan, decision, keeping)
-    saved = save_fast(runtime.database, decision)
+    saved = save_fast(runtime.database, decision, before=known.run)
     if isinstance(saved, Stale):
         return None
     known.learn(decision)

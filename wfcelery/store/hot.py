@@ -14,7 +14,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from wfcelery.core.decision import Decision
-from wfcelery.core.rows import NO_ITEM, StepRow
+from wfcelery.core.rows import NO_ITEM, RunRow, StepRow
 from wfcelery.core.states import RUN_ENDED, RunStatus, StepStatus
 from wfcelery.definition.values import dumps
 from wfcelery.store.database import Database
@@ -107,6 +107,12 @@ def _advanced(own: Own | None) -> Any:
     )
 
 
+def _counted_on() -> Any:
+    """The run over its version where nothing else of it changes: one step of it has followed another."""
+    unchanged = run.c.id == one("run", sa.Uuid), run.c.version == one("seen", sa.Integer)
+    return sa.update(run).where(*unchanged).values(version=run.c.version + 1).returning(run.c.version).cte("advanced")
+
+
 def _matched(advanced: Any) -> Any:
     return sa.exists(sa.select(sa.literal_column("1")).select_from(advanced))
 
@@ -191,7 +197,7 @@ def _told(advanced: Any) -> Any:
     return sa.insert(history).from_select(places, said.select_from(advanced), include_defaults=False).cte("told")
 
 
-def _hot(own: Own | None, new: New | None) -> Statement:
+def _hot(advanced: Any, own: Own | None, new: New | None) -> Statement:
     """One statement: the run, the step that ended, the step that is born, the history; and whether the inbox holds something.
 
     It fails (division by zero) where the run matched and its step or wait did not: otherwise a data-modifying CTE would
@@ -199,7 +205,6 @@ def _hot(own: Own | None, new: New | None) -> Statement:
     looks into the inbox as that was when the statement began: what is put later has a ring of its own, whose dispatcher
     waits for the run's lock.
     """
-    advanced = _advanced(own)
     over = [] if own is None else [_ended(advanced, own), *([_came(advanced)] if own == "sleep" else [])]
     one_each: Any = sa.literal_column("1")
     for part in over:
@@ -214,14 +219,17 @@ def _hot(own: Own | None, new: New | None) -> Statement:
 
 _OWN: tuple[Own | None, ...] = (None, "attempt", "sleep")
 _NEW: tuple[New | None, ...] = (None, "step", "sleep")
-_HOT = {(own, new): _hot(own, new) for own in _OWN for new in _NEW}
+_HOT = {(own, new): _hot(_advanced(own), own, new) for own in _OWN for new in _NEW}
+_ONE_AFTER_ANOTHER = _hot(_counted_on(), "attempt", "step")
+_changing = attrgetter("status", "variables", "output", "open_steps", "open_waits")
 
 
-def save_fast(database: Database, decision: Decision, rings: bool = True) -> Saved | Stale:
+def save_fast(database: Database, decision: Decision, rings: bool = True, *, before: RunRow | None = None) -> Saved | Stale:
     """Write a decision of the hot shape over the version this worker wrote itself, in its own transaction.
 
-    On PostgreSQL one statement; on SQLite, where a statement costs no round trip, the plain ones. Raises RowChanged
-    where the run matched and a step did not: the attempt is not this worker's any more.
+    On PostgreSQL one statement; on SQLite, where a statement costs no round trip, the plain ones. `before`: the run at
+    that version, if it is at hand; what has not changed of it is not written. Raises RowChanged where the run matched
+    and a step did not: the attempt is not this worker's any more.
     """
     if database.dialect == "sqlite":
         with database.transaction() as tx:
@@ -245,8 +253,9 @@ def save_fast(database: Database, decision: Decision, rings: bool = True) -> Sav
     for opened in decision.waits:
         new = "sleep"
         values |= {"wait": opened.id, "kind": opened.kind, "until": opened.due_at, "delay": opened.delay or 0.0}
+    steady = own == "attempt" and new == "step" and before is not None and _changing(before) == _changing(decision.run)
     with database.single() as tx:
-        verdict, waiting, *_ = tx.execute(_HOT[own, new], values).rows[0]
+        verdict, waiting, *_ = tx.execute(_ONE_AFTER_ANOTHER if steady else _HOT[own, new], values).rows[0]
         return Saved(waiting) if verdict == 1 else Stale()
 
 
