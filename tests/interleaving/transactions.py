@@ -17,7 +17,7 @@ from wfcelery.engine.apply import Keeping, apply
 from wfcelery.engine.dispatching import Inbox, begin
 from wfcelery.engine.runtime import Budget
 from wfcelery.engine.sweeping import Sweep
-from wfcelery.engine.waking import Waking
+from wfcelery.engine.waking import Waking, tell
 from wfcelery.errors import RowChanged
 from wfcelery.service import starting
 from wfcelery.store import due, inbox, leases
@@ -131,6 +131,19 @@ def _wake_ahead(scene: Scene, side: Side) -> Callable[[], object]:
         with scene.database.single() as tx:
             found = waking.find(tx, 100)
         return [waking.wake(wait) for wait in found]
+
+    return wake
+
+
+def _wake_along(scene: Scene, side: Side) -> Callable[[], object]:
+    """As a worker does that was rung for it: it ends the sleep and keeps the step behind it, in one commit."""
+    runtime = scene.hands[side].runtime
+    waking = Waking(runtime)
+
+    def wake() -> object:
+        with scene.database.single() as tx:
+            found = waking.find(tx, 100)
+        return [tell(runtime, wait, waking._known.get(wait), Keeping(Budget(3600.0))) for wait in found]
 
     return wake
 
@@ -267,6 +280,7 @@ TRANSACTIONS = (
     Transaction("T8-time-out", _time_out, passes=True),
     Transaction("T8-wake", _wake, passes=True),
     Transaction("T8-wake-ahead", _wake_ahead, locks=False, passes=True),
+    Transaction("T8-wake-along", _wake_along, locks=False, passes=True),
     Transaction("T8-deadline", _end, _pass_the_deadline, passes=True, ends="timed_out"),
     Transaction("T9-put", _put, locks=False, ends="cancelled"),
     Transaction("T9-put-for-another", _put_for_another, _start_another, locks=False),

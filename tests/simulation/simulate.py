@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from unittest import mock
 from uuid import UUID
 
 from tests.simulation import times, verdicts
@@ -21,6 +22,7 @@ from tests.simulation.world import Violation, World
 from tests.unit.core.generators import flat
 from wfcelery.definition.document import Definition
 from wfcelery.definition.model import canonical_json, signature
+from wfcelery.engine import waking
 from wfcelery.settings import Settings
 from wfcelery.store import definitions
 from wfcelery.store.inbox import put
@@ -233,7 +235,7 @@ def simulate(seed: int, trace: Callable[[str], None] | None = None) -> Told:
     told = Told(seed)
     logging.disable(logging.NOTSET if trace is not None else logging.CRITICAL)
     try:
-        with world.in_charge(database.noting()):
+        with world.in_charge(database.noting()), mock.patch.object(waking, "OURS", story.left):
             try:
                 simulation.go()
             except Violation as violation:

@@ -67,6 +67,7 @@ class Story:
     transactional: frozenset[str] = field(default_factory=frozenset)  # actions
     deploys_after: float | None = None  # seconds until workers that know it take over; None: with the calm
     poll: float = 1.0  # seconds between two sweeps
+    left: float = 0.25  # seconds for which sleeps that are over are left to the workers
     lingers: bool = True  # whether things go on going wrong when every run has ended
 
     @property
@@ -79,11 +80,38 @@ def story_of(seed: int) -> Story:
     """The story of a seed; the same for ever."""
     random = Random(seed)
     story = _troubled(random, seed)
+    story = _with_sleepers(story, Random(f"{seed} sleeps"))
     apart = Random(f"{seed} apart")
     if apart.random() < 0.1:  # nothing else goes wrong
         transactional = _actions(story.graphs) if apart.random() < 0.4 else []
         return replace(story, faults=Faults(outages=apart.uniform(0.03, 0.2)), deploy=None, transactional=frozenset(transactional))
     return story
+
+
+def _with_sleepers(story: Story, random: Random) -> Story:
+    """In some seeds there are besides runs that sleep, do something, and sleep again; all are over at about the same time."""
+    story = replace(story, left=random.choice((0.25, 5.0, 30.0)))
+    if random.random() < 0.75:
+        return story
+    more = [_sleeper(number, random.randint(1, 3)) for number in range(random.randint(2, 5))]
+    none = (None,) * len(more)
+    return replace(
+        story,
+        graphs=(*story.graphs, *more),
+        definitions=(*story.definitions, *map(definition_of, more)),
+        outcomes=(*story.outcomes, *(_outcomes(random, graph) for graph in more)),
+        cancels=(*story.cancels, *(_cancel(random, graph) for graph in more)),
+        deadlines=(*story.deadlines, *none),
+        delays=(*story.delays, *none),
+    )
+
+
+def _sleeper(number: int, naps: int) -> Graph:
+    tasks: list[Task] = []
+    for turn in range(2 * naps):
+        before = {"after": {tasks[-1]["name"]: None}} if tasks else {}
+        tasks.append({"name": f"n{number}x{turn}", "type": ("sleep", "action")[turn % 2], **before})
+    return {"parameters": dict.fromkeys(PARAMETERS, False), "tasks": tasks}
 
 
 def _actions(graphs: Iterable[Graph]) -> list[str]:

@@ -19,7 +19,6 @@ from wfcelery.store.database import Database
 from wfcelery.store.hot import Saved, Stale, is_hot, save_fast
 from wfcelery.store.loading import load_steps
 
-
 OPEN = 10  # steps of a run that `begun` makes
 
 

@@ -113,10 +113,12 @@ def apply(
     raise changed
 
 
-def over_version(runtime: Runtime, facts: Sequence[Fact], known: Known, keeping: Keeping | None) -> Applied | None:
+def over_version(
+    runtime: Runtime, facts: Sequence[Fact], known: Known, keeping: Keeping | None, *, rows: Sequence[StepRow] = ()
+) -> Applied | None:
     """As `apply`, over the version that was just read, without a lock; None where that does not do, and `apply` is to be asked."""
     try:
-        applied = _optimistic(runtime, facts, (), keeping, known)
+        applied = _optimistic(runtime, facts, rows, keeping, known)
     except (RowChanged, SerializationClash, IllegalTransition) as problem:
         log.info("run %s is decided again from the lock: %s", known.run.id, problem)
         return None
@@ -138,17 +140,20 @@ def quarantine(runtime: Runtime, run: UUID, problem: Exception) -> None:
             log.error("run %s is put aside until somebody looks at it: %s", run, said)
 
 
-def persist(runtime: Runtime, what: Callable[[], Applied | None], keeping: Keeping | None = None) -> Applied | None:
+def persist(
+    runtime: Runtime, what: Callable[[], Applied | None], keeping: Keeping | None = None, landed: Callable[[], Applied | None] | None = None
+) -> Applied | None:
     """Do it until the database has answered: a result that was reached must not be lost with a connection.
 
-    After an unknown commit the same transaction is repeated with the same tokens. If it had landed, the repetition
-    finds nothing to do, and the step that was kept under the token chosen before is adopted. Gives up with the last
-    error after twenty leases. Where nothing is kept in the end, by an error too, the token is no longer renewed:
-    otherwise a step that was kept by a commit whose answer was lost would be nobody's, and never lost.
+    After an unknown commit the same transaction is repeated with the same tokens (`landed`, where `what` would find
+    something else to do by then). If it had landed, the repetition finds nothing to do, and the step that was kept under
+    the token chosen before is adopted. Gives up with the last error after twenty leases. Where nothing is kept in the
+    end, by an error too, the token is no longer renewed: otherwise a step that was kept by a commit whose answer was
+    lost would be nobody's, and never lost.
     """
     kept = False
     try:
-        applied = _until_answered(runtime, what, keeping)
+        applied = _until_answered(runtime, what, keeping, landed or what)
         kept = applied is not None and applied.decision.kept is not None
         return applied
     finally:
@@ -168,13 +173,15 @@ def insisting(what: Callable[[], Applied | None]) -> Callable[[], Applied | None
     return insist
 
 
-def _until_answered(runtime: Runtime, what: Callable[[], Applied | None], keeping: Keeping | None) -> Applied | None:
+def _until_answered(
+    runtime: Runtime, what: Callable[[], Applied | None], keeping: Keeping | None, landed: Callable[[], Applied | None]
+) -> Applied | None:
     unknown = False
 
     def once() -> Applied | None:
         nonlocal unknown
         try:
-            applied = what()
+            applied = landed() if unknown else what()
         except CommitUnknown:
             unknown = True
             raise

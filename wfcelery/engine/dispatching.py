@@ -54,11 +54,20 @@ def fact_of(row: InboxRow) -> Fact:
     return RetryAsked(UUID(row.data["step"]), row.data.get("by"))
 
 
-def begin(runtime: Runtime, run: UUID, organization_id: str, keeping: Keeping | None) -> Applied | None:
+@dataclass(frozen=True, slots=True)
+class AtRest:
+    """A run that has been begun, and in whose inbox there is nothing: nothing is to be done for it."""
+
+
+def begin(runtime: Runtime, run: UUID, organization_id: str, keeping: Keeping | None) -> Applied | AtRest | None:
     """Begin a run that nobody has begun and that has nothing in its inbox: one look, one commit. None: drain it."""
     with runtime.database.single() as tx:
         found = see(tx, run)
-        if found is None or found.run.version != 0 or not found.due or found.inbox or found.run.organization_id != organization_id:
+        if found is None or found.inbox or found.run.organization_id != organization_id:
+            return None
+        if found.run.version != 0:
+            return AtRest()
+        if not found.due:
             return None
         plan = runtime.plans.get(tx, found.run.definition)
     return over_version(runtime, (Begun(),), Known(plan, found.run), keeping)

@@ -14,15 +14,20 @@ from wfcelery.definition.values import dumps
 from wfcelery.engine import grouping
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, insisting, keeping_for, persist
 from wfcelery.engine.calling import attempt_of, fact_of
-from wfcelery.engine.dispatching import begin, drain
+from wfcelery.engine.dispatching import AtRest, begin, drain
 from wfcelery.engine.ports import Fenced, ReportedItself
 from wfcelery.engine.runtime import Budget, Runtime
+from wfcelery.engine.waking import one_that_is_due, tell
 from wfcelery.store.claims import Claimed, DueIn, claim, set_deadline
 from wfcelery.store.database import Tx
+from wfcelery.store.due import Wait
 from wfcelery.store.failures import LockTimeout
 from wfcelery.store.transactional import report
 
 log = logging.getLogger(__name__)
+
+ALONG = 0.1  # seconds for which one message ends sleeps
+MISSES = 3  # times in a row that others were first
 
 
 @dataclass(slots=True)
@@ -44,6 +49,7 @@ def execute(runtime: Runtime, organization_id: str, step: UUID) -> bool:
     attempt = None if runtime.paces.met(step) else _claim(runtime, organization_id, step)
     if attempt is not None:
         _go_on(runtime, attempt, budget)
+        end_sleeps(runtime, budget)
         return True
     applied = grouping.work_off(runtime, organization_id, step, budget)
     carry_on(runtime, applied, budget)
@@ -51,15 +57,25 @@ def execute(runtime: Runtime, organization_id: str, step: UUID) -> bool:
 
 
 def dispatch(runtime: Runtime, organization_id: str, run: UUID) -> None:
-    """Begin a run or drain its inbox, and go on with a step of it that was kept. Raises ForeignRun."""
+    """Begin a run or drain its inbox, and go on with a step of it that was kept. A run at rest: end sleeps. Raises ForeignRun."""
     budget = Budget(runtime.settings.run_ahead)
     keeping = keeping_for(runtime, budget)
+    at_rest = False
+
+    def drained() -> Applied | None:
+        return drain(runtime, run, organization_id=organization_id, keeping=keeping)
 
     def advance() -> Applied | None:
+        nonlocal at_rest
         begun = begin(runtime, run, organization_id, keeping)
-        return begun or drain(runtime, run, organization_id=organization_id, keeping=keeping)
+        at_rest = isinstance(begun, AtRest)
+        return None if isinstance(begun, AtRest) else begun or drained()
 
-    carry_on(runtime, persist(runtime, advance, keeping), budget)
+    applied = persist(runtime, advance, keeping, landed=drained)
+    if at_rest and applied is None:
+        end_sleeps(runtime, budget)
+    else:
+        carry_on(runtime, applied, budget)
 
 
 def carry_on(runtime: Runtime, applied: Applied | None, budget: Budget) -> None:
@@ -67,6 +83,34 @@ def carry_on(runtime: Runtime, applied: Applied | None, budget: Budget) -> None:
     attempt = _kept(runtime, applied)
     if attempt is not None:
         _go_on(runtime, attempt, budget)
+
+
+def end_sleeps(runtime: Runtime, budget: Budget) -> None:
+    """End sleeps that are over, one after the other, and go on with the step behind each, until there is none that is the workers'.
+
+    What may not be kept here is rung for, and is the last.
+    """
+    until, missed = Budget(ALONG), 0
+    while until.left() and missed < MISSES and (keeping := keeping_for(runtime, budget)) is not None:
+        found = one_that_is_due(runtime, keeping.token.int)
+        if found is None:
+            return
+        applied = _woken(runtime, *found, keeping)
+        missed = missed + 1 if applied is None else 0
+        if applied is not None:
+            carry_on(runtime, applied, budget)
+            if applied.decision.kept is None:
+                return
+
+
+def _woken(runtime: Runtime, wait: Wait, known: Known | None, keeping: Keeping) -> Applied | None:
+    """None: another was first, or the run is locked."""
+    return persist(
+        runtime,
+        lambda: tell(runtime, wait, known, keeping),
+        keeping,
+        landed=lambda: drain(runtime, wait.run, keeping=keeping),
+    )
 
 
 def _go_on(runtime: Runtime, attempt: Attempt | None, budget: Budget) -> None:

@@ -21,7 +21,7 @@ from wfcelery.core.states import RUN_ENDED, RunStatus
 from wfcelery.engine.apply import apply, quarantine
 from wfcelery.engine.dispatching import Inbox
 from wfcelery.engine.runtime import Runtime
-from wfcelery.engine.waking import Waking
+from wfcelery.engine.waking import Waking, call_workers, is_the_sweeps
 from wfcelery.errors import Unavailable
 from wfcelery.store import due, leases
 from wfcelery.store.database import Tx
@@ -95,6 +95,8 @@ class Sweep:
     passes: int = 0
     cleaned: float = float("-inf")
     total: Pass = field(default_factory=Pass)
+    _called: due.Wait | None = None  # the oldest of the waits that were the workers' in the last pass
+    _taken: bool = False  # whether it was another one than in the pass before
     _stuck: int = 0  # passes in a row that left something overdue and could move nothing on
 
     def __call__(self, half: int | None = None) -> Pass:
@@ -103,7 +105,7 @@ class Sweep:
         seen = self._look()
         tried: set[str] = set()
         while new := seen.overdue - tried:
-            for kind, drain in self._drains(this, half).items():
+            for kind, drain in self._drains(this, seen, half).items():
                 if kind in new:
                     setattr(this, kind, drain())
             tried |= new
@@ -117,13 +119,13 @@ class Sweep:
         self._count(this)
         return this
 
-    def _drains(self, this: Pass, half: int | None) -> dict[str, Callable[[], int]]:
+    def _drains(self, this: Pass, seen: Seen, half: int | None) -> dict[str, Callable[[], int]]:
         """What is done about each kind of rows that are overdue, in this order."""
         lease = self.runtime.settings.lease
         return {
             "lost": lambda: self._drain(this, lambda tx, n: leases.lost(tx, lease, n), self.declare_lost),
             "timeouts": lambda: self._drain(this, due.attempts, self._time_out),
-            "waits": lambda: self._wake_all(this, half),
+            "waits": lambda: self._wake_all(this, seen, half),
             "deadlines": lambda: self._drain(this, due.runs, self._end),
             "inboxes": lambda: self._drain(this, due.inboxes, self._apply_inbox),
             "rung": self._ring,
@@ -147,6 +149,8 @@ class Sweep:
         if not seen.overdue:
             return seen.next_in
         moved = {kind for kind in seen.overdue if getattr(this, kind)}
+        if not moved and self._taken:
+            moved, self._taken = {"rung"}, False
         if moved:
             self._stuck = 0
             return FIRST_WAIT if moved == {"rung"} else 0.0  # rings are worth gathering
@@ -181,12 +185,18 @@ class Sweep:
         applied = apply(self.runtime, late.run, facts, skip_locked=True)
         return applied is not None and not applied.decision.ignored
 
-    def _wake_all(self, this: Pass, half: int | None) -> int:
-        waking = Waking(self.runtime, half)
-        try:
-            return self._drain(this, waking.find, waking.wake)
-        finally:
-            waking.ring_all()
+    def _wake_all(self, this: Pass, seen: Seen, half: int | None) -> int:
+        """End what nobody has ended in time, and ring for what has just come due."""
+        done = 0
+        if is_the_sweeps(seen.waiting):
+            waking = Waking(self.runtime, half)
+            try:
+                done = self._drain(this, waking.find, waking.wake)
+            finally:
+                waking.ring_all()
+        before, self._called = self._called, call_workers(self.runtime, half)
+        self._taken = self._called != before
+        return done
 
     def _end(self, run: due.Run) -> bool:
         """A run's own deadline, or the end of its grace; which of the two is read under its lock."""

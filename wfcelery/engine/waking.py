@@ -2,6 +2,10 @@
 
 Each run moves on in a commit of its own, over the version it was found with; nothing is locked, and nothing waited
 for. Where that does not do (a join, another writer, something to be read) it is told under its run's lock.
+
+What has just come due is left to the workers: a sweep rings a few of them, and each ends one after the other and goes on
+with the step behind it itself, without a message and a claim for each. What none of them has ended after a quarter of a
+second a sweep ends itself, the oldest first, and rings for what they lead to.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from wfcelery.clock import monotonic
 from wfcelery.core.decision import Ring
 from wfcelery.core.events import WaitCame
-from wfcelery.engine.apply import Known, apply
+from wfcelery.engine.apply import Applied, Keeping, Known, apply, over_version
 from wfcelery.engine.ports import Bell
 from wfcelery.engine.runtime import Runtime
 from wfcelery.store import due
@@ -22,6 +26,10 @@ from wfcelery.store.database import Tx
 log = logging.getLogger(__name__)
 
 HELP = 10  # waits of the other's half that are taken at a time: it may be about to come to them
+OURS = 0.25  # seconds after which what is due is the sweeps'; before, it is the workers'
+OLDEST = 4  # waits of which a worker chooses one, so that two workers seldom choose the same
+EACH = 2  # waits for which one worker is rung, which may end many more
+MOST = 64  # waits for which workers are rung at a time
 TOGETHER = 0.01  # seconds for which rings are gathered: what was woken first does not wait for the last
 
 
@@ -63,29 +71,63 @@ class Waking:
 
     def find(self, tx: Tx, many: int) -> Sequence[due.Wait]:
         """The oldest that are due; of two sweeping processes each takes its half first, and then helps the other."""
-        found = due.waits(tx, many, self._half)
+        found = due.waits(tx, many, self._half, OURS)
         if not found and self._half is not None:
             found = due.waits_left(tx, min(many, HELP), self._half)
-        self._known = {wait: known for wait in found if (known := self._know(tx, wait)) is not None}
+        self._known = {wait: known for wait in found if (known := _known_of(self._runtime, tx, wait)) is not None}
         return found
-
-    def _know(self, tx: Tx, wait: due.Wait) -> Known | None:
-        if wait.seen is None:
-            return None
-        try:
-            return Known(self._runtime.plans.get(tx, wait.seen[0].definition), wait.seen[0])
-        except Exception:  # one bad run: it is told under its lock, where it fails again and is counted
-            log.debug("the definition of run %s cannot be read", wait.run, exc_info=True)
-            return None
 
     def wake(self, wait: due.Wait) -> bool:
         """Tell the run; False where that changed nothing, or its run is locked: next time."""
-        known = self._known.pop(wait, None)
-        rows = () if known is None or wait.seen is None else (wait.seen[1],)
-        fact = WaitCame(wait.step, wait.wait)
-        applied = apply(self._runtime, wait.run, (fact,), rows=rows, known=known, skip_locked=True)
+        applied = tell(self._runtime, wait, self._known.pop(wait, None))
         return applied is not None and applied.decision.ignored is None
 
     def ring_all(self) -> None:
         """Ring for whatever has not been rung for."""
         self._gathered.ring_all()
+
+
+def is_the_sweeps(seconds: float) -> bool:
+    """Whether what has been due for so long is no longer left to the workers."""
+    return seconds >= OURS
+
+
+def call_workers(runtime: Runtime, half: int | None) -> due.Wait | None:
+    """Ring for waits that are the workers': one of them for a few. The oldest of those waits; None where there is none."""
+    with runtime.database.single() as tx:
+        found = due.new_waits(tx, MOST, OURS, half)
+    runtime.bell.ring([ring for _, ring in found[: -(-len(found) // EACH)]])
+    return found[0][0] if found else None
+
+
+def one_that_is_due(runtime: Runtime, number: int) -> tuple[due.Wait, Known | None] | None:
+    """One of the workers' waits that are due, by any number, and what is known of its run; None: there is none."""
+    with runtime.database.single() as tx:
+        wait = due.new_wait(tx, OLDEST, OURS, number)
+        return None if wait is None else (wait, _known_of(runtime, tx, wait))
+
+
+def tell(runtime: Runtime, wait: due.Wait, known: Known | None, keeping: Keeping | None = None) -> Applied | None:
+    """Tell a run that a wait of its has come; None where the run is locked, or the wait is over.
+
+    With `keeping` it is to be called through `persist`.
+    """
+    fact = (WaitCame(wait.step, wait.wait),)
+    if known is not None and wait.seen is not None:
+        applied = over_version(runtime, fact, known, keeping, rows=(wait.seen[1],))
+        if applied is not None:
+            return applied
+        with runtime.database.single() as tx:
+            if not due.is_open(tx, wait.wait):  # whoever came between has told it
+                return None
+    return apply(runtime, wait.run, fact, keeping=keeping, skip_locked=True)
+
+
+def _known_of(runtime: Runtime, tx: Tx, wait: due.Wait) -> Known | None:
+    if wait.seen is None:
+        return None
+    try:
+        return Known(runtime.plans.get(tx, wait.seen[0].definition), wait.seen[0])
+    except Exception:  # one bad run: it is told under its lock, where it fails again and is counted
+        log.debug("the definition of run %s cannot be read", wait.run, exc_info=True)
+        return None

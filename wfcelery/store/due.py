@@ -14,7 +14,7 @@ from wfcelery.core.rows import NO_ITEM, RunRow, StepRow
 from wfcelery.store.database import Tx
 from wfcelery.store.loading import RUN, STEP, run_row, step_row
 from wfcelery.store.schema import inbox, run, step, wait
-from wfcelery.store.statements import Ids, Row, Statement, Words, among, clock, fixed, half_of, later, one
+from wfcelery.store.statements import Ids, Row, Statement, Words, among, by_the_way, clock, fixed, half_of, later, one
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +57,40 @@ _ATTEMPTS = Statement(
 _half = one("half", sa.Integer)
 
 
-def _waits(order: Any, *where: Any) -> Statement:
-    """Open waits that are due, with their runs and steps; these are read for those alone that are chosen."""
-    chosen = (
+def _chosen(order: Any, *where: Any) -> Any:
+    """Open waits that are due."""
+    return (
         sa.select(wait.c.run, wait.c.step, wait.c.id, wait.c.due_at)
         .where(wait.c.status == "open", wait.c.due_at <= fixed(clock()), *where)
         .order_by(order)
         .limit(_many)
         .subquery("chosen")
     )
+
+
+def _waits(order: Any, *where: Any) -> Statement:
+    """These with their runs and steps, which are read for those alone that are chosen."""
+    chosen = _chosen(order, *where)
     joined = chosen.join(run, run.c.id == chosen.c.run).outerjoin(step, step.c.id == chosen.c.step)
     return Statement(sa.select(chosen.c.run, chosen.c.step, chosen.c.id, *RUN, *STEP).select_from(joined).order_by(chosen.c.due_at))
 
 
-_WAITS = _waits(wait.c.due_at)
-_MINE = _waits(wait.c.due_at, half_of(wait.c.id) == _half)
+def _ringable(*where: Any) -> Statement:
+    """These with what a ring needs."""
+    chosen = _chosen(wait.c.due_at, *where)
+    said = chosen.c.run, chosen.c.step, chosen.c.id, run.c.organization_id, run.c.queue
+    return Statement(sa.select(*said).select_from(chosen.join(run, run.c.id == chosen.c.run)).order_by(chosen.c.due_at))
+
+
+_long_due = wait.c.due_at <= fixed(later(-one("since", sa.Float)))
+_WAITS = _waits(wait.c.due_at, _long_due)
+_MINE = _waits(wait.c.due_at, _long_due, half_of(wait.c.id) == _half)
+_newly_due = wait.c.due_at > fixed(later(-one("within", sa.Float)))
+_NEW, _MY_NEW = _ringable(_newly_due), _ringable(_newly_due, half_of(wait.c.id) == _half)
+_ALL_OF_NEW = _waits(wait.c.due_at, _newly_due)
 # From the other end than the one whose half it is.
 _LEFT = _waits(wait.c.due_at.desc(), half_of(wait.c.id) != _half, wait.c.due_at <= fixed(later(sa.literal(-OVERDUE, sa.Float))))
+_STILL_OPEN = Statement(sa.select(wait.c.id).where(wait.c.id == one("wait", sa.Uuid), by_the_way(wait.c.status) == "open"))
 _RUNS = Statement(sa.select(run.c.id).where(run.c.due_at <= fixed(clock()), run.c.status != "pending").order_by(run.c.due_at).limit(_many))
 
 _INBOXES = Statement(
@@ -86,16 +103,33 @@ def attempts(tx: Tx, many: int) -> Sequence[Attempt]:
     return [Attempt(*row) for row in tx.execute(_ATTEMPTS, {"many": many}).rows]
 
 
-def waits(tx: Tx, many: int, half: int | None = None) -> Sequence[Wait]:
-    """Open waits whose time has come, the oldest first; of one half only, if one is given."""
-    if half is None:
-        return [_wait(row) for row in tx.execute(_WAITS, {"many": many}).rows]
-    return [_wait(row) for row in tx.execute(_MINE, {"many": many, "half": half}).rows]
+def waits(tx: Tx, many: int, half: int | None = None, since: float = 0.0) -> Sequence[Wait]:
+    """Open waits whose time has come, `since` seconds ago at least, the oldest first; of one half only, if one is given."""
+    given = {"many": many, "since": since}
+    return [_wait(row) for row in (tx.execute(_WAITS, given) if half is None else tx.execute(_MINE, given | {"half": half})).rows]
 
 
 def waits_left(tx: Tx, many: int, half: int) -> Sequence[Wait]:
     """Of the other half than this what has been due for a while: the latest, since who comes to them begins with the oldest."""
     return [_wait(row) for row in tx.execute(_LEFT, {"many": many, "half": half}).rows]
+
+
+def new_waits(tx: Tx, many: int, within: float, half: int | None = None) -> Sequence[tuple[Wait, Ring]]:
+    """Open waits whose time has come `within` these seconds, the oldest first, with a ring for each; of one half only, if one is given."""
+    given = {"many": many, "within": within}
+    rows = (tx.execute(_NEW, given) if half is None else tx.execute(_MY_NEW, given | {"half": half})).rows
+    return [(Wait(row[0], row[1], row[2]), RingRun(row[3], row[0], row[4])) for row in rows]
+
+
+def new_wait(tx: Tx, many: int, within: float, number: int) -> Wait | None:
+    """One of the oldest of these, by any number; None: there is none."""
+    rows = tx.execute(_ALL_OF_NEW, {"many": many, "within": within}).rows
+    return _wait(rows[number % len(rows)]) if rows else None
+
+
+def is_open(tx: Tx, wait_id: UUID) -> bool:
+    """Whether nobody has ended this wait."""
+    return bool(tx.execute(_STILL_OPEN, {"wait": wait_id}).rows)
 
 
 def _wait(row: Row) -> Wait:

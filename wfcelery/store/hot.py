@@ -212,8 +212,9 @@ def _hot(advanced: Any, own: Own | None, new: New | None) -> Statement:
     waiting = sa.exists(sa.select(sa.literal_column("1")).where(inbox.c.run == one("run", sa.Uuid)))
     inserted = [*([_born(advanced)] if new else []), *([_opened(advanced)] if new == "sleep" else []), _told(advanced)]
     verdict = sa.case((_matched(advanced), one_each), else_=sa.literal_column("0"))
-    # Who wakes a step need not wait for the disk: the step's claim does, which is written behind it, before any code runs.
-    unhurried = [sa.func.set_config("synchronous_commit", "off", sa.true())] if own == "sleep" and new is not None else []
+    # Who wakes a step for others need not wait for the disk: its claim does, which is written behind it, before any code runs.
+    hurry = sa.case((one("new_status", sa.Text) == "running", sa.func.current_setting("synchronous_commit")), else_="off")
+    unhurried = [sa.func.set_config("synchronous_commit", hurry, sa.true())] if own == "sleep" and new is not None else []
     return Statement(sa.select(verdict, waiting, *unhurried).add_cte(*inserted))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,6 +31,7 @@ class Seen:
     overdue: frozenset[str]  # of lost, timeouts, waits, deadlines, inboxes, rung
     next_in: float | None  # seconds until the next row falls due, where that is within the span asked for
     stale: bool  # nobody has said for a while that somebody sweeps; to be said before any lease is judged
+    waiting: float = field(default=0.0, compare=False)  # seconds since the time of the first open wait that is due
 
 
 def _first(time: Any, *where: Any) -> Any:
@@ -51,6 +52,7 @@ _LOOK = Statement(_look)
 def look(tx: Tx, lease: float, within: float, fresh: float) -> Seen:
     """Look at everything that has a time. Leases are of `lease` seconds; `within`: how far ahead; `fresh`: how old the stamp may be."""
     stale, lost, *times = tx.execute(_LOOK, {"past": -lease, "within": within, "fresh": fresh}).rows[0]
-    overdue = {kind for (kind, _, _), since in zip(_TIMES, times[: len(_TIMES)], strict=True) if since is not None}
+    due = {kind: until for (kind, _, _), until in zip(_TIMES, times[: len(_TIMES)], strict=True) if until is not None}
     ahead = [seconds for seconds in times[len(_TIMES) :] if seconds is not None]
-    return Seen(frozenset(overdue | ({"lost"} if lost else set())), min(ahead, default=None), bool(stale))
+    overdue = frozenset({*due, "lost"} if lost else due)
+    return Seen(overdue, min(ahead, default=None), bool(stale), -due.get("waits", 0.0))
