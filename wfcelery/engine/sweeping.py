@@ -55,6 +55,7 @@ class Pass:
     deadlines: int = 0
     inboxes: int = 0
     rung: int = 0
+    left: int = 0  # sleeps that are over, for which workers were rung
     bad: int = 0  # rows whose handling raised; each is in the log
     seconds: float = 0.0
     next_due: float | None = None  # seconds until something falls due within one interval
@@ -194,8 +195,12 @@ class Sweep:
                 done = self._drain(this, waking.find, waking.wake)
             finally:
                 waking.ring_all()
-        before, self._called = self._called, call_workers(self.runtime, half)
+        left = call_workers(self.runtime, half)
+        this.left = len(left)
+        before, self._called = self._called, left[0] if left else None
         self._taken = self._called != before
+        if left and self._taken:
+            log.info("sweep: left to the workers are %s", ", ".join(map(_named, left)))
         return done
 
     def _end(self, run: due.Run) -> bool:
@@ -263,8 +268,8 @@ class Sweep:
 
     def _count(self, this: Pass) -> None:
         self.passes += 1
-        for name in ("lost", "timeouts", "waits", "deadlines", "inboxes", "rung", "bad", "seconds"):
+        for name in ("lost", "timeouts", "waits", "deadlines", "inboxes", "rung", "left", "bad", "seconds"):
             setattr(self.total, name, getattr(self.total, name) + getattr(this, name))
         self.total.next_due = this.next_due
         fields = {"wf_sweep_seconds": round(this.seconds, 4), "wf_sweep_found": this.found(), "wf_sweep_bad": this.bad}
-        log.log(logging.INFO if this.found() or this.bad else logging.DEBUG, "sweep: %s", this, extra=fields)
+        log.log(logging.INFO if this.found() or this.left or this.bad else logging.DEBUG, "sweep: %s", this, extra=fields)

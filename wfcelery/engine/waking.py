@@ -92,12 +92,12 @@ def is_the_sweeps(seconds: float) -> bool:
     return seconds >= OURS
 
 
-def call_workers(runtime: Runtime, half: int | None) -> due.Wait | None:
-    """Ring for waits that are the workers': one of them for a few. The oldest of those waits; None where there is none."""
+def call_workers(runtime: Runtime, half: int | None) -> Sequence[due.Wait]:
+    """Ring for waits that are the workers', one worker for a few of them; these waits, the oldest first."""
     with runtime.database.single() as tx:
         found = due.new_waits(tx, MOST, OURS, half)
     runtime.bell.ring([ring for _, ring in found[: -(-len(found) // EACH)]])
-    return found[0][0] if found else None
+    return [wait for wait, _ in found]
 
 
 def one_that_is_due(runtime: Runtime, number: int) -> tuple[due.Wait, Known | None] | None:
