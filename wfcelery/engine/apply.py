@@ -204,9 +204,10 @@ def _optimistic(runtime: Runtime, facts: Sequence[Fact], rows: Sequence[StepRow]
 
     How a step has ended changes under the run's lock alone: what is read here belongs to the version, if that is still the run's.
     """
-    view = Slice(known.plan, known.run, results=dict(known.results), by_id={row.id: row for row in rows})
+    view = Slice(known.plan, known.run, results=known.results, by_id={row.id: row for row in rows})
     decision = decide(view, facts, uuid7)
     if isinstance(decision, Missing) and decision == Missing(results=decision.results):
+        view.results = dict(known.results)  # what is read belongs to this decision: another may end a step meanwhile
         with runtime.database.single() as tx:
             _load(tx, view, decision)
         decision = decide(view, facts, uuid7)

@@ -11,7 +11,7 @@ import mmap
 import os
 import struct
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from threading import Lock
 from uuid import UUID
@@ -54,6 +54,7 @@ class SharedSlots:
     _owner: int | None = None
     _at: int = 0
     _child: str = ""
+    _worker: UUID = UUID(bytes=NOBODY)  # noqa: RUF009 - a constant
     _known: tuple[int, frozenset[bytes]] = (-1, frozenset())
 
     # ---- the parent --------------------------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ class SharedSlots:
         if os.getpid() == self.parent:
             with self._lock:
                 self._local.add(token)
-        elif not any(self._memory()[at : at + 16] == token.bytes for at in self._places()):
+        elif self._place_of(token.bytes) is None:
             self._swap(NOBODY, token.bytes)
 
     def drop(self, token: UUID) -> None:
@@ -132,10 +133,12 @@ class SharedSlots:
 
     def identity(self) -> tuple[UUID, str]:
         """The worker's id in wf_worker, and this process as "pid:birth"."""
-        memory = self._memory()
+        known = self._memory()[WORKER : WORKER + 16]
         if os.getpid() != self.parent:
             self._mine()
-        return UUID(bytes=memory[WORKER : WORKER + 16]), self._child
+        if known != self._worker.bytes:
+            self._worker = UUID(bytes=known)
+        return self._worker, self._child
 
     def flagged(self, which: int) -> bool:
         """One of the head's flags; False where there is no worker."""
@@ -186,15 +189,17 @@ class SharedSlots:
             self._owner, self._known = os.getpid(), (-1, frozenset())
         return self._at
 
-    def _places(self) -> Iterator[int]:
+    def _place_of(self, token: bytes) -> int | None:
         start = self._mine() + 16
-        return iter(range(start, start + 16 * PLACES, 16))
+        slot = self._memory()[start : start + 16 * PLACES]
+        at = slot.find(token)
+        while at % 16 and at >= 0:  # the end of one and the beginning of another
+            at = slot.find(token, at + 1)
+        return None if at < 0 else start + at
 
     def _swap(self, old: bytes, new: bytes) -> None:
-        memory = self._memory()
-        for at in self._places():
-            if memory[at : at + 16] == old:
-                memory[at : at + 16] = new
-                return
-        if old == NOBODY:
+        at = self._place_of(old)
+        if at is not None:
+            self._memory()[at : at + 16] = new
+        elif old == NOBODY:
             raise InternalError("this process executes more attempts at once than its slot has places")

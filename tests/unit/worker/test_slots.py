@@ -59,3 +59,21 @@ def test_a_token_that_a_repeated_transaction_takes_again_is_dropped_once(slots: 
         slots.drop(token)
 
     assert _in_a_child(slots, act) == {other}
+
+
+def test_a_place_is_free_where_it_begins_and_not_where_a_token_ends_in_zeros(slots: SharedSlots) -> None:
+    tokens = [UUID(int=1 << 120), UUID(int=1 << 64), uuid4(), UUID(int=1)]
+
+    def act() -> None:
+        for token in tokens:
+            slots.take(token)
+        slots.drop(tokens[1])
+        slots.take(tokens[2])
+
+    assert _in_a_child(slots, act) == frozenset(tokens) - {tokens[1]}
+
+
+def test_the_worker_is_known_by_the_name_that_it_was_given_last(slots: SharedSlots) -> None:
+    for worker in (uuid4(), uuid4()):
+        slots.known_as(worker)
+        assert slots.identity()[0] == worker
