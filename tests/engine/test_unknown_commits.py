@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from uuid import UUID
 
 import pytest
 
 from tests.engine.machine import Cut, Machine
 from tests.store.rows import look
+from wfcelery.core.rows import StepRow
+from wfcelery.engine import apply as applying
 from wfcelery.engine import executing, patience
 from wfcelery.engine.ports import Call, Raised
+from wfcelery.errors import Unavailable
 from wfcelery.store import saving
-from wfcelery.store.database import Database
+from wfcelery.store.database import Database, Tx
 from wfcelery.store.failures import CommitUnknown
+from wfcelery.store.loading import load_kept
 
 GRAPH = """
 name: order
@@ -120,3 +125,38 @@ def test_a_failure_whose_answer_was_lost_is_counted_once(database: Database, mon
         if not cut.happened:
             break
     assert at > 4
+
+
+THEN_ASLEEP = """
+name: order
+tasks:
+  - {name: a, action: a}
+  - {name: nap, type: sleep, duration: 0.01s, after: [a]}
+  - {name: b, action: b, after: [nap]}
+"""
+
+
+@pytest.mark.parametrize("landed", [True, False], ids=["landed", "not landed"])
+def test_what_was_answered_is_not_done_again_because_the_database_is_away_a_moment_later(
+    database: Database, monkeypatch: pytest.MonkeyPatch, landed: bool
+) -> None:
+    """Found by the simulation, seed 300005727: a result was recorded, and then again over the version that it had made."""
+    for at in range(20):
+        machine, cut, asked = Machine(database, THEN_ASLEEP), Cut(at, landed), list[UUID]()
+
+        def away_at_first(tx: Tx, token: UUID, asked: list[UUID] = asked) -> StepRow | None:
+            asked.append(token)
+            if len(asked) == 1:
+                raise Unavailable("database", "simulated")
+            return load_kept(tx, token)
+
+        with cut.on(monkeypatch), monkeypatch.context() as patched, suppress(CommitUnknown):
+            patched.setattr(applying, "load_kept", away_at_first)
+            executing.dispatch(machine.runtime, "default", machine.run)
+        assert machine.work() == "succeeded", f"cut at commit {at}"
+        assert machine.calls == {"a": 1, "b": 1}, f"cut at commit {at}"
+        assert not machine.tokens, f"cut at commit {at}"
+        assert not machine.problems()
+        if not cut.happened:
+            break
+    assert at > 2

@@ -181,13 +181,16 @@ def _until_answered(
     def once() -> Applied | None:
         nonlocal unknown
         try:
-            applied = landed() if unknown else what()
+            return landed() if unknown else what()
         except CommitUnknown:
             unknown = True
             raise
-        return _adopt(runtime, applied, keeping) if unknown and applied is not None and keeping is not None else applied
 
-    return until_answered(runtime.settings.lease, once)
+    applied = until_answered(runtime.settings.lease, once)
+    if applied is None or keeping is None or not unknown:
+        return applied
+    # With patience of its own: what has been answered must not be done again because the database is away a moment later.
+    return until_answered(runtime.settings.lease, lambda: _adopt(runtime, applied, keeping))
 
 
 def _adopt(runtime: Runtime, applied: Applied, keeping: Keeping) -> Applied:
