@@ -77,6 +77,14 @@ def test_a_sweep_ends_it_where_no_worker_comes(database: Database, monkeypatch: 
     assert steps(machine) == [("nap", "succeeded", 0, 0), ("say", "ready", 0, 0)]
 
 
+def test_a_sweep_does_not_leave_to_the_workers_what_is_too_much_for_them(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    machines = [asleep(Machine(database, NAP)) for _ in range(8)]
+    monkeypatch.setattr(waking, "MOST", 8)
+    assert machines[0].sweep().waits == 8
+    monkeypatch.setattr(waking, "MOST", 64)
+    assert {each.status() for each in machines} == {"running"}
+
+
 def test_the_step_behind_it_is_rung_for_where_this_message_may_not_carry_it(database: Database) -> None:
     machine = asleep(Machine(database, NAP))
     machine.keeps = False

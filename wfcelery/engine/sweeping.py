@@ -21,7 +21,7 @@ from wfcelery.core.states import RUN_ENDED, RunStatus
 from wfcelery.engine.apply import apply, quarantine
 from wfcelery.engine.dispatching import Inbox
 from wfcelery.engine.runtime import Runtime
-from wfcelery.engine.waking import Waking, call_workers, is_the_sweeps
+from wfcelery.engine.waking import Waking, call_workers, left_to_workers
 from wfcelery.errors import Unavailable
 from wfcelery.store import due, leases
 from wfcelery.store.database import Tx
@@ -187,21 +187,20 @@ class Sweep:
         return applied is not None and not applied.decision.ignored
 
     def _wake_all(self, this: Pass, seen: Seen, half: int | None) -> int:
-        """End what nobody has ended in time, and ring for what has just come due."""
-        done = 0
-        if is_the_sweeps(seen.waiting):
-            waking = Waking(self.runtime, half)
-            try:
-                done = self._drain(this, waking.find, waking.wake)
-            finally:
-                waking.ring_all()
+        """Ring for what has just come due, and end what nobody has ended in time, or what is too much for those that are rung."""
         left = call_workers(self.runtime, half)
-        this.left = len(left)
         before, self._called = self._called, left[0] if left else None
-        self._taken = self._called != before
+        this.left, self._taken = len(left), self._called != before
         if left and self._taken:
             log.info("sweep: left to the workers are %s", ", ".join(map(_named, left)))
-        return done
+        since = left_to_workers(len(left))
+        if seen.waiting < since:
+            return 0
+        waking = Waking(self.runtime, half, since)
+        try:
+            return self._drain(this, waking.find, waking.wake)
+        finally:
+            waking.ring_all()
 
     def _end(self, run: due.Run) -> bool:
         """A run's own deadline, or the end of its grace; which of the two is read under its lock."""

@@ -5,7 +5,7 @@ for. Where that does not do (a join, another writer, something to be read) it is
 
 What has just come due is left to the workers: a sweep rings a few of them, and each ends one after the other and goes on
 with the step behind it itself, without a message and a claim for each. What none of them has ended after a quarter of a
-second a sweep ends itself, the oldest first, and rings for what they lead to.
+second a sweep ends itself, the oldest first, and rings for what they lead to; at once, where very much is due.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HELP = 10  # waits of the other's half that are taken at a time: it may be about
 OURS = 0.25  # seconds after which what is due is the sweeps'; before, it is the workers'
 OLDEST = 4  # waits of which a worker chooses one, so that two workers seldom choose the same
 EACH = 2  # waits for which one worker is rung, which may end many more
-MOST = 64  # waits for which workers are rung at a time
+MOST = 64  # waits for which workers are rung at a time; where there are more, a sweep does not leave them to the workers
 TOGETHER = 0.01  # seconds for which rings are gathered: what was woken first does not wait for the last
 
 
@@ -61,17 +61,17 @@ class Gathered:
 
 
 class Waking:
-    """Finds and ends the waits of one pass. `ring_all` is to be called at its end."""
+    """Finds and ends the waits of one pass that have been due for so many seconds. `ring_all` is to be called at its end."""
 
-    def __init__(self, runtime: Runtime, half: int | None = None) -> None:
-        self._half = half
+    def __init__(self, runtime: Runtime, half: int | None = None, since: float = 0.0) -> None:
+        self._half, self._since = half, since
         self._gathered = Gathered(runtime.bell)
         self._runtime = replace(runtime, bell=self._gathered)
         self._known: dict[due.Wait, Known] = {}
 
     def find(self, tx: Tx, many: int) -> Sequence[due.Wait]:
         """The oldest that are due; of two sweeping processes each takes its half first, and then helps the other."""
-        found = due.waits(tx, many, self._half, OURS)
+        found = due.waits(tx, many, self._half, self._since)
         if not found and self._half is not None:
             found = due.waits_left(tx, min(many, HELP), self._half)
         self._known = {wait: known for wait in found if (known := _known_of(self._runtime, tx, wait)) is not None}
@@ -87,9 +87,9 @@ class Waking:
         self._gathered.ring_all()
 
 
-def is_the_sweeps(seconds: float) -> bool:
-    """Whether what has been due for so long is no longer left to the workers."""
-    return seconds >= OURS
+def left_to_workers(many: int) -> float:
+    """For how many seconds so many waits are left to the workers that were rung for them."""
+    return OURS if many < MOST else 0.0
 
 
 def call_workers(runtime: Runtime, half: int | None) -> Sequence[due.Wait]:
