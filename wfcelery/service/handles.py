@@ -29,14 +29,9 @@ from wfcelery.errors import (
 )
 from wfcelery.service import definitions, runs
 from wfcelery.service.context import current
+from wfcelery.service.expecting import Expectations
 
-# Who waits for a result looks again after a tenth of the time waited so far: so much later than the end it is told at most.
-LATE, SHORTEST, LONGEST = 0.1, 0.001, 0.25  # the last two in seconds
-# Before that it waits for most of the time that the last run of the workflow took, for this one will hardly be sooner.
-LIKE_THE_LAST, AT_MOST = 0.7, 0.02  # the second in seconds: so much later is one told that is sooner after all
-NOT_BEGUN = 0.002  # seconds: the shortest pause before a run that nobody has begun yet, which is not over in the next moment
-
-_took: dict[str, float] = {}  # by workflow: seconds that this process has waited for the last of its runs
+_expected = Expectations()
 
 R_co = TypeVar("R_co", covariant=True, default=Any)
 AnyT = TypeVar("AnyT", default=Any)
@@ -93,12 +88,11 @@ class Run(Generic[R_co]):
                 raise NotAllowedNow(f"run {self.id} is not committed yet, or does not exist; ask after the transaction that starts it")
             waited = monotonic() - began
             if found.ended:
-                _took[found.workflow] = waited
+                _expected.learn(found.workflow, found.age)
                 return cast(R_co, _value(self.id, found))
             if patience is not None and waited >= patience:
                 raise StillRunning(self.id, found.status)
-            expected = min(_took.get(found.workflow, 0.0) * LIKE_THE_LAST - waited, AT_MOST)
-            pause = min(max(waited * LATE, NOT_BEGUN if found.status == "pending" else SHORTEST, expected), LONGEST)
+            pause = _expected.pause(found.workflow, age=found.age, waited=waited, begun=found.status != "pending")
             sleep(pause if patience is None else min(pause, max(patience - waited, 0.0)))
 
     def cancel(self, reason: str = "operator cancel") -> None:

@@ -32,6 +32,7 @@ class Outcome:
     output: str | None
     error: dict[str, Any] | None
     reason: str | None
+    age: float  # seconds from its start to its end, or until now
 
     @property
     def ended(self) -> bool:
@@ -46,7 +47,7 @@ def outcome_of(context: Context, run: UUID) -> Outcome | None:
     except CommitUnknown:  # of a read: the connection had died in the pool
         with context.transaction() as tx:
             found = reading.outcome(tx, run)
-    return None if found is None else Outcome(found.workflow, found.status, found.output, found.error, found.reason)
+    return None if found is None else Outcome(found.workflow, found.status, found.output, found.error, found.reason, found.age)
 
 
 def status_of(context: Context, run: UUID) -> Outcome:

@@ -15,7 +15,7 @@ from wfcelery.definition.values import loads
 from wfcelery.store import schema
 from wfcelery.store.database import Tx
 from wfcelery.store.schema import definition, meta, run, step, worker
-from wfcelery.store.statements import Row, Statement, Words, among, clock, one
+from wfcelery.store.statements import Row, Statement, Words, among, clock, one, seconds_until
 from wfcelery.store.tails import fits, is_tail
 
 
@@ -89,6 +89,7 @@ class Outcome:
     output: str | None
     error: dict[str, Any] | None
     reason: str | None
+    age: float  # seconds from its start to its end, or until now
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,8 @@ _STEP = (
     step.c.items_left,
 )
 _OF_RUN = run.c.id == one("run", sa.Uuid)
-_OUTCOME = Statement(sa.select(run.c.workflow, run.c.status, run.c.output, run.c.error, run.c.reason).where(_OF_RUN))
+_AGE = seconds_until(sa.func.coalesce(run.c.ended_at, clock())) - seconds_until(run.c.created_at)
+_OUTCOME = Statement(sa.select(run.c.workflow, run.c.status, run.c.output, run.c.error, run.c.reason, _AGE).where(_OF_RUN))
 _INPUT = Statement(sa.select(run.c.input).where(_OF_RUN))
 _RUN_BY_ID = Statement(sa.select(*_RUN).where(_OF_RUN))
 _STEPS = Statement(sa.select(*_STEP).where(step.c.run == one("run", sa.Uuid)).order_by(step.c.id))
@@ -201,8 +203,8 @@ def outcome(tx: Tx, id: UUID) -> Outcome | None:  # noqa: A002
     rows = tx.execute(_OUTCOME, {"run": id}).rows
     if not rows:
         return None
-    workflow, status, output, error, reason = rows[0]
-    return Outcome(workflow, status, output, _value(error), reason)
+    workflow, status, output, error, reason, age = rows[0]
+    return Outcome(workflow, status, output, _value(error), reason, float(age))
 
 
 def input_of(tx: Tx, id: UUID) -> Any:  # noqa: A002

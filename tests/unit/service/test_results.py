@@ -13,6 +13,7 @@ from wfcelery.errors import NotAllowedNow, NotFound, StillRunning
 from wfcelery.service import context as service
 from wfcelery.service import handles, runs
 from wfcelery.service.context import Context
+from wfcelery.service.expecting import Expectations, Usual
 from wfcelery.service.handles import Run
 from wfcelery.settings import Settings
 from wfcelery.store.database import Database
@@ -32,12 +33,12 @@ class Clock:
     """Time that passes in sleeps alone, and a run that ends at some moment of it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, ends: float) -> None:
-        self.now, self.begins, self.looks, self._ends = 1000.0, 0.0, list[float](), 1000.0 + ends
+        self.now, self.begins, self.looks, self._starts, self._ends = 1000.0, 0.0, list[float](), 1000.0, 1000.0 + ends
         monkeypatch.setattr(handles, "monotonic", lambda: self.now)
         monkeypatch.setattr(handles, "sleep", self._sleep)
         monkeypatch.setattr(handles.runs, "outcome_of", lambda context, run: self._look())
         monkeypatch.setattr(handles, "current", lambda: None)
-        monkeypatch.setattr(handles, "_took", {})
+        monkeypatch.setattr(handles, "_expected", Expectations())
 
     def _sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -45,11 +46,12 @@ class Clock:
     def _look(self) -> runs.Outcome:
         self.looks.append(self.now)
         status = "pending" if self.now < self.begins else "running" if self.now < self._ends else "succeeded"
-        return runs.Outcome("order", status, "1", None, None)
+        return runs.Outcome("order", status, "1", None, None, min(self.now, self._ends) - self._starts)
 
     def ends_in(self, seconds: float) -> None:
         """Another run, asked for from now on."""
-        self._ends = self.now + seconds
+        self._starts, self._ends = self.now, self.now + seconds
+        self.looks.clear()
 
     @property
     def late(self) -> float:
@@ -73,15 +75,43 @@ def test_a_run_that_nobody_has_begun_is_looked_at_half_as_often(monkeypatch: pyt
     assert [round(1000 * (look - 1000)) for look in clock.looks] == [0, 2, 4, 6, 8, 9, 10]
 
 
-def test_who_waits_again_looks_first_when_the_last_run_of_the_workflow_was_nearly_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, 0.0095)
-    assert Run(str(uuid4())).result() == 1
+def test_who_knows_how_long_the_runs_of_a_workflow_take_looks_seldom_before_and_often_about_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, 0.0120)
+    Run(str(uuid4())).result()
+    first, late = len(clock.looks), list[float]()
+    for run in range(40):
+        clock.ends_in(0.0118 if run % 2 else 0.0122)
+        Run(str(uuid4())).result()
+        late.append(clock.late)
+    assert len(clock.looks) <= 5 < first
+    assert max(late[-10:]) <= 0.0004
+
+
+def test_a_workflow_whose_runs_differ_widely_is_looked_at_as_if_nothing_were_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, 1.0)
+    Run(str(uuid4())).result()
     first = len(clock.looks)
-    clock.looks.clear()
-    clock.ends_in(0.0095)
-    assert Run(str(uuid4())).result() == 1
-    assert len(clock.looks) == 5 < first
-    assert clock.late <= 0.001
+    for seconds in (0.1, 3.0, 0.2, 2.0, 1.0):
+        clock.ends_in(seconds)
+        Run(str(uuid4())).result()
+        assert clock.late <= max(0.02, seconds / 10)
+    assert len(clock.looks) <= first
+
+
+def test_mean_and_deviation_are_those_of_a_retransmission_timer() -> None:
+    """The example of a first measurement and a second one after RFC 6298."""
+    usual = Usual(0.1, 0.05)
+    usual.learn(0.2)
+    assert (usual.mean, usual.deviation) == (pytest.approx(0.1125), pytest.approx(0.0625))
+
+
+def test_only_so_many_workflows_are_remembered() -> None:
+    known = Expectations()
+    for number in range(1001):
+        known.learn(f"order-{number}", 5.0)
+    pauses = [known.pause(f"order-{number}", age=4.9, waited=4.9, begun=True) for number in (0, 1000)]
+    assert pauses == [0.25, 0.25]
+    assert len(known._usual) == 1000
 
 
 @pytest.mark.parametrize("before", [0.01, 1.0, 3600.0])

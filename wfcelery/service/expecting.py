@@ -1,0 +1,63 @@
+"""When a run is likely to be over, from how long the last ones of its workflow took: who waits looks then, and seldom before.
+
+Mean and deviation are kept as TCP keeps those of its round trips (RFC 6298, section 2; Jacobson and Karels, 1988).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+# Who waits for a result looks again after a tenth of the time waited so far: so much later than the end it is told at most.
+LATE, SHORTEST, LONGEST = 0.1, 0.001, 0.25  # the last two in seconds
+NOT_BEGUN = 0.002  # seconds: the shortest pause before a run that nobody has begun yet, which is not over in the next moment
+AT_MOST = 0.02  # seconds that one look is put off because the run is expected to take longer: so late is told who is wrong
+OFTEN, CLOSEST = 0.25, 0.0003  # when it may be over any moment: pauses in deviations, and the shortest of them in seconds
+OVERDUE = 4.0  # deviations above the mean, after which nothing is expected any more
+OLD, OLD_DEVIATION = 7 / 8, 3 / 4  # how much of what was known stays when another run has ended
+MOST = 1000  # workflows that are remembered
+
+
+@dataclass(slots=True)
+class Usual:
+    """How long the runs of one workflow take: mean and mean deviation, in seconds."""
+
+    mean: float
+    deviation: float
+
+    def learn(self, seconds: float) -> None:
+        """Another one has ended."""
+        self.deviation = OLD_DEVIATION * self.deviation + (1 - OLD_DEVIATION) * abs(self.mean - seconds)
+        self.mean = OLD * self.mean + (1 - OLD) * seconds
+
+    def pause(self, age: float, otherwise: float) -> float:
+        """Seconds until a look is worth while at a run of this age; `otherwise`, where nothing is known of it."""
+        early = self.mean - self.deviation - age
+        if early > 0:
+            return max(min(early, max(otherwise, AT_MOST)), CLOSEST)
+        if age < self.mean + OVERDUE * self.deviation:
+            return min(otherwise, max(OFTEN * self.deviation, CLOSEST))
+        return otherwise
+
+
+@dataclass(slots=True)
+class Expectations:
+    """What this process has seen of runs that it waited for, by workflow."""
+
+    _usual: OrderedDict[str, Usual] = field(default_factory=OrderedDict)
+
+    def learn(self, workflow: str, seconds: float) -> None:
+        """A run of the workflow has ended, and took so long from its start."""
+        known = self._usual.get(workflow)
+        if known is not None:
+            known.learn(seconds)
+            return
+        self._usual[workflow] = Usual(seconds, seconds / 2)
+        if len(self._usual) > MOST:
+            self._usual.popitem(last=False)
+
+    def pause(self, workflow: str, *, age: float, waited: float, begun: bool) -> float:
+        """Seconds until the next look at a run of this age, by one who has waited so long."""
+        steady = min(max(waited * LATE, SHORTEST if begun else NOT_BEGUN), LONGEST)
+        known = self._usual.get(workflow)
+        return steady if known is None else min(known.pause(age, steady), LONGEST)
