@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -85,12 +84,18 @@ def running_step() -> StepContext | None:
     return found if found is not None and found.run_id is not None else None
 
 
-@contextmanager
-def step_context(context: StepContext | None = None) -> Iterator[StepContext]:
+class step_context:  # noqa: N801  reads as where one is
     """Make `context` the current one; without one, a detached one, unless there is one already."""
-    made = context or _current.get() or StepContext(key=str(uuid4()))
-    before = _current.set(made)
-    try:
-        yield made
-    finally:
-        _current.reset(before)
+
+    __slots__ = ("_before", "_context")
+
+    def __init__(self, context: StepContext | None = None) -> None:
+        self._context = context
+
+    def __enter__(self) -> StepContext:
+        made = self._context or _current.get() or StepContext(key=str(uuid4()))
+        self._before = _current.set(made)
+        return made
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._before)

@@ -35,7 +35,8 @@ def _begin(draft: Draft, node: Node, row: StepRow) -> None:
         end(draft, row, "succeeded")
     else:
         if node.input is not None:
-            row.input = node.input.render(draft.scope(node.input.copies), references=True)
+            scope = {} if node.input.only_refers else draft.scope(node.input.copies)
+            row.input = node.input.render(scope, references=True)
         row.queue, row.priority = node.queue, node.priority
         row.delay, row.ring = None, True
         draft.run.open_steps += 1

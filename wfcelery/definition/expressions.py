@@ -64,7 +64,7 @@ class Expression:
         """The tasks it looks at."""
         return frozenset(str(path[1]) for path in self.paths if path[0] == "task")
 
-    @property
+    @cached_property
     def reference(self) -> dict[str, Any] | None:
         """The mark that can stand for it, where it is one plain reference to what is recorded and never changes."""
         path = self.path
@@ -170,10 +170,15 @@ class Template:
         """The tasks whose values `render(..., references=True)` must see, because no mark can stand for them."""
         return frozenset().union(*(expression.tasks for expression in self._shape.copied()))
 
+    @cached_property
+    def only_refers(self) -> bool:
+        """Whether `render(..., references=True)` sees no scope at all: it puts together what is written here, and marks."""
+        return not any(True for _ in self._shape.copied())
+
     def render(self, scope: Scope, references: bool = False) -> Any:
         """The stored value. With `references` a value that is one whole reference becomes a mark instead of a copy."""
         rendered = self._shape.render(scope, references)
-        if not isinstance(self._shape, _List | _Dict):
+        if not isinstance(self._shape, _List | _Dict) or (references and self.only_refers):
             return rendered
         try:
             return composed(rendered)

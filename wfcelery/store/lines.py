@@ -45,12 +45,13 @@ class Counted:
 class Line:
     """One connection, in one thread's hands until it is closed, which puts it back, or invalidated, which ends it."""
 
-    __slots__ = ("_fairy", "_lines", "_poll", "_prepared", "driver_connection")
+    __slots__ = ("_adapter", "_fairy", "_lines", "_poll", "_prepared", "driver_connection")
 
     def __init__(self, lines: Lines, fairy: Any) -> None:
         self._lines, self._fairy = lines, fairy
         self.driver_connection: Any = fairy.driver_connection
         self._prepared: dict[Prepared, bytes] = {}
+        self._adapter: Any = Transformer(self.driver_connection) if KNOWN else None
         self._poll: Any = None
         if hasattr(select, "poll"):  # eventlet takes it away
             self._poll = select.poll()
@@ -74,17 +75,19 @@ class Line:
 
     def cursor(self) -> Any:
         """Something that executes statements of ours: with a driver that is not known, the driver's own cursor."""
-        return LineCursor(self.driver_connection, self._prepared) if KNOWN else psycopg.RawCursor(self.driver_connection)
+        return LineCursor(self.driver_connection, self._prepared, self._adapter) if KNOWN else psycopg.RawCursor(self.driver_connection)
 
 
 class LineCursor:
-    """As the driver's cursor, for statements with the server's own placeholders, each prepared when it is first met."""
+    """As the driver's cursor, for statements with the server's own placeholders, each prepared when it is first met.
+
+    `adapter` knows how each type of value is written and read; it is the connection's, so that this is found out once.
+    """
 
     __slots__ = ("_adapter", "_driver", "_prepared", "_result")
 
-    def __init__(self, driver: Any, prepared: dict[Prepared, bytes]) -> None:
-        self._driver, self._prepared = driver, prepared
-        self._adapter: Any = None
+    def __init__(self, driver: Any, prepared: dict[Prepared, bytes], adapter: Any) -> None:
+        self._driver, self._prepared, self._adapter = driver, prepared, adapter
         self._result: Any = None
 
     def execute(self, text: str, values: Sequence[Any] | None = None) -> None:
@@ -93,9 +96,8 @@ class LineCursor:
         if not values:
             link.send_query(text.encode())
             self._result = self._answer()
-            self._adapter = Transformer(self._driver)
             return
-        adapter = self._adapter = Transformer(self._driver)
+        adapter = self._adapter
         given = adapter.dump_sequence(values, _AUTO[: len(values)] if len(values) <= len(_AUTO) else [PyFormat.AUTO] * len(values))
         key = text, adapter.types
         name = self._prepared.get(key)

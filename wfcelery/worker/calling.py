@@ -84,7 +84,9 @@ class TaskCaller:
 
     def policy(self, action: str) -> Policy | None:
         """What the code says of a step; None where this process does not know it."""
-        spec = self.registry.find_step(action)
+        return self._policy_of(self.registry.find_step(action), action)
+
+    def _policy_of(self, spec: StepSpec | None, action: str) -> Policy | None:
         known = self._policies.get(action)
         if known is not None and known[0] is spec:
             return known[1]
@@ -97,7 +99,7 @@ class TaskCaller:
         """Execute one attempt."""
         spec = self.registry.find_step(call.action)
         task = self.app.tasks.get(call.action if spec is None else spec.name)
-        policy = self.policy(call.action)
+        policy = self._policy_of(spec, call.action)
         if task is None or policy is None:
             return CannotBegin(f"this worker knows no step {call.action}")
         refused = refusals(task)
@@ -150,9 +152,10 @@ class TaskCaller:
     def _trace(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any], link: Any) -> Outcome:
         call, task = attempt.call, attempt.task
         prepare(task)
-        request = self._request(attempt, args, kwargs)
+        run = str(call.run)
+        request = self._request(attempt, args, kwargs, run)
         attendant = Attending(self.slots, call.token, link)
-        context = StepContext(call.key, call.attempt, str(call.run), call.organization_id, call.deadline, call.name, attendant, call.token)
+        context = StepContext(call.key, call.attempt, run, call.organization_id, call.deadline, call.name, attendant, call.token)
         tell_end = self.events.begun(task, request)
         before = CURRENT.set(attempt)
         state: str | None = None
@@ -197,7 +200,7 @@ class TaskCaller:
             self._tracers[task.name] = known
         return known[1]
 
-    def _request(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _request(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any], run: str) -> dict[str, Any]:
         call, task = attempt.call, attempt.task
         token = call.token if call.item == NO_ITEM else uuid5(call.token, str(call.item))
         return {
@@ -212,10 +215,10 @@ class TaskCaller:
             "is_eager": True,
             "ignore_result": True,
             "retries": call.attempt - 1,
-            "root_id": str(call.run),
+            "root_id": run,
             "delivery_info": {"exchange": "", "routing_key": call.queue, "redelivered": False},
             "timelimit": (task.time_limit, call.soft_timeout),
-            "headers": {"wf_run": str(call.run), "wf_step": str(call.step)},
+            "headers": {"wf_run": run, "wf_step": str(call.step)},
         }
 
 

@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -87,12 +87,16 @@ def _fire(thread: int) -> None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(SoftTimeLimitExceeded))
 
 
-@contextmanager
-def soft_limit(seconds: float | None) -> Iterator[None]:
+def soft_limit(seconds: float | None) -> AbstractContextManager[None]:
     """Raise `SoftTimeLimitExceeded` in this thread after that time, unless the block is over by then."""
-    if seconds is None:
-        yield
-        return
+    return _UNLIMITED if seconds is None else _limited(seconds)
+
+
+_UNLIMITED = nullcontext()
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
     limit = _WATCH.add(seconds)
     try:
         yield
