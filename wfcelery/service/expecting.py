@@ -15,6 +15,7 @@ AT_MOST = 0.02  # seconds that one look is put off because the run is expected t
 OFTEN, CLOSEST = 0.25, 0.0003  # when it may be over any moment: pauses in deviations, and the shortest of them in seconds
 OVERDUE = 4.0  # deviations above the mean, after which nothing is expected any more
 OLD, OLD_DEVIATION = 7 / 8, 3 / 4  # how much of what was known stays when another run has ended
+FAR = 0.5  # a run that takes less than this part of the mean says that the mean is of other times: a queue that is gone
 MOST = 1000  # workflows that are remembered
 
 
@@ -27,6 +28,9 @@ class Usual:
 
     def learn(self, seconds: float) -> None:
         """Another one has ended."""
+        if seconds < FAR * self.mean:
+            self.mean, self.deviation = seconds, seconds / 2
+            return
         self.deviation = OLD_DEVIATION * self.deviation + (1 - OLD_DEVIATION) * abs(self.mean - seconds)
         self.mean = OLD * self.mean + (1 - OLD) * seconds
 

@@ -87,6 +87,21 @@ def test_who_knows_how_long_the_runs_of_a_workflow_take_looks_seldom_before_and_
     assert max(late[-10:]) <= 0.0004
 
 
+def test_runs_that_are_over_sooner_by_far_are_waited_for_in_vain_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue is gone: what the runs took behind it says nothing any more."""
+    clock = Clock(monkeypatch, 0.8)
+    for _ in range(20):
+        clock.ends_in(0.8)
+        Run(str(uuid4())).result()
+    late = list[float]()
+    for _ in range(3):
+        clock.ends_in(0.012)
+        Run(str(uuid4())).result()
+        late.append(clock.late)
+    assert late[0] <= 0.02
+    assert max(late[1:]) <= 0.0015
+
+
 def test_a_workflow_whose_runs_differ_widely_is_looked_at_as_if_nothing_were_known(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, 1.0)
     Run(str(uuid4())).result()
