@@ -70,6 +70,34 @@ def test_one_ring_ends_all_that_are_over(database: Database) -> None:
     assert first.calls == {"say": 20}
 
 
+def test_no_more_workers_are_rung_while_those_before_are_at_it(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waking, "AT_IT", 3600.0)
+    machines = [asleep(Machine(database, NAP)) for _ in range(8)]
+    first = machines[0]
+    first.sweep()
+    assert len(first.rings) == 4
+    first.sweep()
+    assert len(first.rings) == 4
+    machines += [asleep(Machine(database, NAP)) for _ in range(4)]
+    first.sweep()
+    assert len(first.rings) == 6
+    first.answer()
+    machines.append(asleep(Machine(database, NAP)))
+    first.sweep()
+    assert len(first.rings) == 1, "all that was there before is over, and so are the workers that ended it"
+    first.answer()
+    assert {each.status() for each in machines} == {"succeeded"}
+
+
+def test_workers_are_rung_again_where_those_before_did_not_come(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waking, "AT_IT", 0.0)
+    machine = asleep(Machine(database, NAP))
+    machine.sweep()
+    machine.rings.clear()
+    machine.sweep()
+    assert machine.rings == [RingRun("default", machine.run)]
+
+
 def test_a_sweep_ends_it_where_no_worker_comes(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = asleep(Machine(database, NAP))
     monkeypatch.setattr(waking, "OURS", 5.0)
@@ -99,10 +127,11 @@ def test_who_was_brought_a_step_ends_sleeps_of_others(database: Database) -> Non
     other, machine = asleep(Machine(database, NAP)), asleep(Machine(database, NAP))
     machine.keeps = False
     executing.end_sleeps(machine.runtime, Budget(600.0))
+    assert [steps(each)[0] for each in (machine, other)] == [("nap", "succeeded", 0, 0)] * 2
     machine.keeps = True
-    [ring] = machine.rings
+    assert len(machine.rings) == 2
     machine.answer()
-    assert {machine.status(), other.status()} == {"succeeded"}, ring
+    assert {machine.status(), other.status()} == {"succeeded"}
 
 
 def test_of_two_workers_that_choose_the_same_one_ends_it(database: Database) -> None:

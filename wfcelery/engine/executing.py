@@ -88,7 +88,7 @@ def carry_on(runtime: Runtime, applied: Applied | None, budget: Budget) -> None:
 def end_sleeps(runtime: Runtime, budget: Budget) -> None:
     """End sleeps that are over, one after the other, and go on with the step behind each, until there is none that is the workers'.
 
-    What may not be kept here is rung for, and is the last.
+    What may not be kept here is rung for.
     """
     until, missed = Budget(ALONG), 0
     while until.left() and missed < MISSES and (keeping := keeping_for(runtime, budget)) is not None:
@@ -99,8 +99,6 @@ def end_sleeps(runtime: Runtime, budget: Budget) -> None:
         missed = missed + 1 if applied is None else 0
         if applied is not None:
             carry_on(runtime, applied, budget)
-            if applied.decision.kept is None:
-                return
 
 
 def _woken(runtime: Runtime, wait: Wait, known: Known | None, keeping: Keeping) -> Applied | None:

@@ -21,7 +21,7 @@ from wfcelery.core.states import RUN_ENDED, RunStatus
 from wfcelery.engine.apply import apply, quarantine
 from wfcelery.engine.dispatching import Inbox
 from wfcelery.engine.runtime import Runtime
-from wfcelery.engine.waking import Waking, call_workers, left_to_workers
+from wfcelery.engine.waking import Called, Waking, call_workers, left_to_workers
 from wfcelery.errors import Unavailable
 from wfcelery.store import due, leases
 from wfcelery.store.database import Tx
@@ -96,8 +96,7 @@ class Sweep:
     passes: int = 0
     cleaned: float = float("-inf")
     total: Pass = field(default_factory=Pass)
-    _called: due.Wait | None = None  # the oldest of the waits that were the workers' in the last pass
-    _taken: bool = False  # whether it was another one than in the pass before
+    _called: Called = field(default_factory=Called)
     _stuck: int = 0  # passes in a row that left something overdue and could move nothing on
 
     def __call__(self, half: int | None = None) -> Pass:
@@ -150,8 +149,8 @@ class Sweep:
         if not seen.overdue:
             return seen.next_in
         moved = {kind for kind in seen.overdue if getattr(this, kind)}
-        if not moved and self._taken:
-            moved, self._taken = {"rung"}, False
+        if not moved and self._called.moved:
+            moved, self._called.moved = {"rung"}, False
         if moved:
             self._stuck = 0
             return FIRST_WAIT if moved == {"rung"} else 0.0  # rings are worth gathering
@@ -188,12 +187,12 @@ class Sweep:
 
     def _wake_all(self, this: Pass, seen: Seen, half: int | None) -> int:
         """Ring for what has just come due, and end what nobody has ended in time, or what is too much for those that are rung."""
-        left = call_workers(self.runtime, half)
-        before, self._called = self._called, left[0] if left else None
-        this.left, self._taken = len(left), self._called != before
-        if left and self._taken:
-            log.info("sweep: left to the workers are %s", ", ".join(map(_named, left)))
-        since = left_to_workers(len(left))
+        called = self._called
+        call_workers(self.runtime, half, called)
+        this.left = len(called.waits)
+        if called.waits and called.moved:
+            log.info("sweep: left to the workers are %s", ", ".join(map(_named, called.waits)))
+        since = left_to_workers(this.left)
         if seen.waiting < since:
             return 0
         waking = Waking(self.runtime, half, since)

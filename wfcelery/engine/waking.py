@@ -29,6 +29,7 @@ HELP = 10  # waits of the other's half that are taken at a time: it may be about
 OURS = 0.25  # seconds after which what is due is the sweeps'; before, it is the workers'
 OLDEST = 4  # waits of which a worker chooses one, so that two workers seldom choose the same
 EACH = 2  # waits for which one worker is rung, which may end many more
+AT_IT = 0.05  # seconds for which one that was rung is taken to end one after the other, until there is none
 MOST = 64  # waits for which workers are rung at a time; where there are more, a sweep does not leave them to the workers
 TOGETHER = 0.01  # seconds for which rings are gathered: what was woken first does not wait for the last
 
@@ -92,12 +93,31 @@ def left_to_workers(many: int) -> float:
     return OURS if many < MOST else 0.0
 
 
-def call_workers(runtime: Runtime, half: int | None) -> Sequence[due.Wait]:
-    """Ring for waits that are the workers', one worker for a few of them; these waits, the oldest first."""
+@dataclass(slots=True)
+class Called:
+    """What one sweeping process has left to the workers, and how many of these it has rung for it."""
+
+    waits: Sequence[due.Wait] = ()  # the oldest first
+    moved: bool = False  # whether the oldest is another one than in the pass before
+    _rung: int = 0
+    _since: float = float("-inf")
+
+    def more(self, found: Sequence[due.Wait]) -> int:
+        """How many workers to ring now: one for a few of these, less those that are at it since what was there before."""
+        before, self.waits = self.waits, found
+        self.moved = before[:1] != found[:1]
+        if monotonic() - self._since >= AT_IT or set(before).isdisjoint(found):
+            self._rung, self._since = 0, monotonic()
+        more = max(0, -(-len(found) // EACH) - self._rung)
+        self._rung += more
+        return more
+
+
+def call_workers(runtime: Runtime, half: int | None, called: Called) -> None:
+    """Leave what has just come due to the workers, and ring for it as far as none is at it."""
     with runtime.database.single() as tx:
         found = due.new_waits(tx, MOST, OURS, half)
-    runtime.bell.ring([ring for _, ring in found[: -(-len(found) // EACH)]])
-    return [wait for wait, _ in found]
+    runtime.bell.ring([ring for _, ring in found[: called.more([wait for wait, _ in found])]])
 
 
 def one_that_is_due(runtime: Runtime, number: int) -> tuple[due.Wait, Known | None] | None:
