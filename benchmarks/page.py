@@ -1,7 +1,11 @@
-"""`python -m benchmarks.page [RESULTS]`: the page of the docs and its picture, made from a results file."""
+"""`python -m benchmarks.page [RESULTS] [--peers RESULTS]`: the page of the docs and its picture, made from a results file.
+
+The other engines take long, so they may have a run of their own, with fewer rounds; their tables then stand beside the first run's.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +60,7 @@ This page is made from `benchmarks/results/{name}` by `python -m benchmarks.page
 _PEERS = """
 ## Beside other engines
 
-The same work in other engines, each in an environment of its own, in the same run; how each of them is set up:
+The same work in other engines, each in an environment of its own, in {where}; how each of them is set up:
 [`benchmarks/README.md`](../../benchmarks/README.md#other-engines).
 
 {figures}
@@ -85,38 +89,52 @@ The most of any cell, in MB: PSS of the whole tree of processes. Database and br
 
 @click.command()
 @click.argument("results", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--peers", "others", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The other engines' own run.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default=FOLDER, help="Where to write.  [docs/explanation]")
-def main(results: Path | None, folder: Path) -> None:
+def main(results: Path | None, others: Path | None, folder: Path) -> None:
     """Write benchmarks.md and benchmarks.svg from a results file, the newest unless one is named."""
     chosen = results or max((Path(__file__).parent / "results").glob("*.json"))
     told, report = read(chosen)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "benchmarks.svg").write_text(drawn(report))
-    (folder / "benchmarks.md").write_text(page(chosen.name, told, report))
+    (folder / "benchmarks.md").write_text(page(chosen.name, told, report, None if others is None else Beside(others.name, *read(others))))
     click.echo(f"benchmarks.md and benchmarks.svg made from {chosen.name}")
 
 
-def page(name: str, told: dict[str, Any], report: Report) -> str:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Another run, of which the page shows the other engines."""
+
+    name: str
+    told: dict[str, Any]
+    report: Report
+
+
+def page(name: str, told: dict[str, Any], report: Report, beside: Beside | None = None) -> str:
     """The text around the tables."""
-    sides, others = _sides(report), [side for side in _there(report) if side in PEERS_BY_NAME]
-    everyone = [*sides, *others]
+    sides, everyone = _sides(report), _there(report)
     parts = {"cpu": tables.cpu(report, everyone), "counts": tables.counts(report, sides), "memory": tables.memory(report, everyone)}
     return _PAGE.format(
         title=_title(),
         about=_about(told, report),
         figures=tables.figures(report, sides),
         ratios=tables.ratios(report, sides),
-        peers=_peers(report, everyone) if others else "",
+        peers=_peers(report, "the same run") if beside is None else _peers(beside.report, _run_of_its_own(beside)),
         costs=_COSTS.format(**parts) if parts["cpu"] else "",
         name=name,
     )
 
 
-def _peers(report: Report, sides: list[str]) -> str:
-    gone = tables.absent(report)
-    return _PEERS.format(
-        figures=tables.peers(report, sides), ratios=tables.peers_ratios(report, sides), absent=f"\n{gone}\n" if gone else ""
-    )
+def _peers(report: Report, where: str) -> str:
+    sides, gone = _there(report), tables.absent(report)
+    if not any(side in PEERS_BY_NAME for side in sides):
+        return ""
+    figures, ratios = tables.peers(report, sides), tables.peers_ratios(report, sides)
+    return _PEERS.format(where=where, figures=figures, ratios=ratios, absent=f"\n{gone}\n" if gone else "")
+
+
+def _run_of_its_own(beside: Beside) -> str:
+    return f"a run of its own (`benchmarks/results/{beside.name}`: {_about(beside.told, beside.report).rstrip('.')})"
 
 
 def drawn(report: Report) -> str:
@@ -154,7 +172,7 @@ def _about(told: dict[str, Any], report: Report) -> str:
         f"Python {machine['python']}, Celery {machine['celery']}",
         f"PostgreSQL {servers['server_version']} with fsync {servers['fsync']} and synchronous_commit {servers['synchronous_commit']}",
         f"append-only file of the Redis-compatible server synced {servers['appendfsync']}",
-        f"{rounds} rounds",
+        "one round" if rounds == 1 else f"{rounds} rounds",
         f"{report.answers():,} answers checked",
     ]
     if (others := report.other_cores()) is not None:

@@ -56,6 +56,16 @@ def test_the_table_and_the_page_name_the_one_that_could_not_run() -> None:
     assert f"| {PEERS_BY_NAME['dbos'].label} | 1.5 |" in text
 
 
+def test_the_page_shows_the_other_engines_of_a_run_of_their_own() -> None:
+    told = {"at": "2026-01-01", "commit": "abc", "machine": MACHINE, "servers": SERVERS}
+    alone = Report([cell for cell in CELLS if cell.side not in PEERS_BY_NAME])
+
+    assert "## Beside other engines" not in page.page("it.json", told, alone)
+    text = page.page("it.json", told, alone, page.Beside("theirs.json", told, Report(CELLS)))
+    assert "in a run of its own (`benchmarks/results/theirs.json`: 2026-01-01, commit `abc`" in text
+    assert f"| {PEERS_BY_NAME['dbos'].label} | 1.5 |" in text
+
+
 def test_a_peers_label_says_the_version_that_is_installed() -> None:
     for peer in PEERS:
         versions = {package.rpartition("==")[2] for package in peer.packages} | {name.rpartition("@")[2] for name in peer.node_packages}
