@@ -307,7 +307,13 @@ class SimDatabase(Database):
         self._open = was
 
     def crash(self) -> None:
-        """The server dies and comes back: claims of the last moment, whose commits were asynchronous, never were."""
+        """The server dies and comes back: claims of the last moment, whose commits were asynchronous, never were.
+
+        Of the commits under way some have landed before it, and with them every claim before them; the others never will.
+        """
+        if self.late:
+            self.late = self.late[: self.world.random.randint(0, len(self.late))]
+            self.land()
         recent = [claim for claim in self._claims if claim.at > self.world.now - ASYNCHRONOUS]
         self._claims.clear()
         for claim in recent:

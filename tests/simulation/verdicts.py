@@ -103,6 +103,7 @@ def _results(run: UUID, flats: dict[str, oracle.Flat], rows: list[tuple[Any, ...
     outputs: dict[str, Any] = {}
     items: dict[str, list[Any]] = {}
     fans = {row[0] for row in rows if row[10] >= 0}
+    ends = {row[0]: row[1] for row in rows if row[10] < 0}
     for row in rows:
         name, status, output, item = row[0], row[1], row[2], row[10]
         value = json.loads(output) if output is not None else None
@@ -115,20 +116,24 @@ def _results(run: UUID, flats: dict[str, oracle.Flat], rows: list[tuple[Any, ...
         flat = flats[name]
         if status != "succeeded" or flat.kind != "action" or (item < 0 and "items" in flat.task):
             continue
-        expected = worth(name, item, {source: _value(source, flats, outputs, items) for source in flat.task.get("needs", ())})
-        if json.loads(output) != expected and not _has_failures(flats, flat):
+        expected = worth(name, item, {source: _value(source, flats, ends, outputs, items) for source in flat.task.get("needs", ())})
+        if json.loads(output) != expected and not _has_failures(flats, flat, ends):
             raise Violation(f"run {run}: {name}[{item}] is worth {output}, its input says {json.dumps(expected)}")
 
 
-def _value(source: str, flats: dict[str, oracle.Flat], outputs: dict[str, Any], items: dict[str, list[Any]]) -> Any:
-    if "items" in flats[source].task:
+def _value(source: str, flats: dict[str, oracle.Flat], ends: dict[str, str], outputs: dict[str, Any], items: dict[str, list[Any]]) -> Any:
+    """What a step behind it sees: of a fan-out that was skipped nothing, of one without items an empty list."""
+    if "items" in flats[source].task and ends.get(source) != "skipped":
         return items.get(source, [])
     return outputs.get(source)
 
 
-def _has_failures(flats: dict[str, oracle.Flat], flat: oracle.Flat) -> bool:
-    """Whether a source may be a `Failed` value instead of a result."""
-    return any(flats[source].task.get("on_error") == "continue" or flats[source].kind != "action" for source in flat.task.get("needs", ()))
+def _has_failures(flats: dict[str, oracle.Flat], flat: oracle.Flat, ends: dict[str, str]) -> bool:
+    """Whether a source may be a `Failed` value instead of a result, or have some in it: it goes on, or its failure leads on."""
+    return any(
+        flats[source].task.get("on_error") == "continue" or flats[source].kind != "action" or ends.get(source) in ("failed", "timed_out")
+        for source in flat.task.get("needs", ())
+    )
 
 
 def _letters(fleet: Fleet, run: UUID, rows: list[tuple[Any, ...]]) -> None:
