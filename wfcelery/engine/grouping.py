@@ -106,7 +106,8 @@ def _limit(runtime: Runtime, tx: Tx, plan: Plan, rows: Sequence[StepRow], token:
 def _perform(runtime: Runtime, group: Group, budget: Budget) -> tuple[float, Applied | None]:
     """Execute the group; what took 50 ms is recorded, and what has not begun by then goes back.
 
-    Returns how long the items took, with their commits only where each has its own.
+    Returns how long the items took, with their commits only where each has its own. A step is kept by the last commit
+    alone: while items of the group are still to come nobody would go on with it.
     """
     node = group.known.plan.nodes[group.rows[0].name]
     policy = runtime.policy(node)
@@ -118,18 +119,18 @@ def _perform(runtime: Runtime, group: Group, budget: Budget) -> tuple[float, App
         outcome = attempt_of(runtime, row, group.known)
         rest = group.rows[number + 1 :]
         if isinstance(outcome, ReportedItself):
-            last = _drained(runtime, group, keeping_for(runtime, budget))
+            last = _drained(runtime, group, None if rest or group.ends else keeping_for(runtime, budget))
         elif not isinstance(outcome, Fenced):
             group.ends.append(_end(runtime, group.known, row, outcome))
         took = monotonic() - began
         slow = monotonic() - group.began > GROUP_SECONDS
         if rest and group.ends and (slow or each):
-            last = _record(runtime, group, None if not slow else rest, budget)
+            last = _record(runtime, group, rest if slow else (), keeping_for(runtime, budget) if slow else None)
             group.began = monotonic()
             if slow:
                 return took, last
     if group.ends:
-        last = _record(runtime, group, None, budget)
+        last = _record(runtime, group, (), keeping_for(runtime, budget))
     return took, last
 
 
@@ -146,10 +147,9 @@ def _end(runtime: Runtime, known: Known, row: StepRow, outcome: Outcome) -> Item
     return ItemEnd(row.id, row.item, failure=fact)
 
 
-def _record(runtime: Runtime, group: Group, back: Sequence[StepRow] | None, budget: Budget) -> Applied | None:
-    fact = GroupEnded(group.fan_out, group.token, tuple(group.ends), tuple(row.id for row in back or ()))
+def _record(runtime: Runtime, group: Group, back: Sequence[StepRow], keeping: Keeping | None) -> Applied | None:
+    fact = GroupEnded(group.fan_out, group.token, tuple(group.ends), tuple(row.id for row in back))
     group.ends = []
-    keeping = keeping_for(runtime, budget)
     return persist(runtime, insisting(lambda: apply(runtime, group.known.run.id, (fact,), rows=group.rows, keeping=keeping)), keeping)
 
 
