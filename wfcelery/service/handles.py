@@ -88,7 +88,7 @@ class Run(Generic[R_co]):
                 raise NotAllowedNow(f"run {self.id} is not committed yet, or does not exist; ask after the transaction that starts it")
             waited = monotonic() - began
             if found.ended:
-                _expected.learn(found.workflow, found.age)
+                _expected.learn(found.workflow, found.age, waited)
                 return cast(R_co, _value(self.id, found))
             if patience is not None and waited >= patience:
                 raise StillRunning(self.id, found.status)

@@ -102,6 +102,17 @@ def test_runs_that_are_over_sooner_by_far_are_waited_for_in_vain_once(monkeypatc
     assert max(late[1:]) <= 0.0015
 
 
+def test_who_waits_for_many_runs_in_turn_looks_seldom_at_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All were started at once, and one ends eight milliseconds after the other."""
+    clock, late = Clock(monkeypatch, 0.1), list[float]()
+    for number in range(100):
+        clock._ends = 1000.1 + 0.008 * number
+        Run(str(uuid4())).result()
+        late.append(clock.late)
+    assert len(clock.looks) <= 500, "five for each, where a tenth of the time waited means nine"
+    assert max(late) <= 0.02
+
+
 def test_a_workflow_whose_runs_differ_widely_is_looked_at_as_if_nothing_were_known(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, 1.0)
     Run(str(uuid4())).result()
@@ -123,7 +134,7 @@ def test_mean_and_deviation_are_those_of_a_retransmission_timer() -> None:
 def test_only_so_many_workflows_are_remembered() -> None:
     known = Expectations()
     for number in range(1001):
-        known.learn(f"order-{number}", 5.0)
+        known.learn(f"order-{number}", 5.0, 0.0)
     pauses = [known.pause(f"order-{number}", age=4.9, waited=4.9, begun=True) for number in (0, 1000)]
     assert pauses == [0.25, 0.25]
     assert len(known._usual) == 1000
