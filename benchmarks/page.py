@@ -97,7 +97,9 @@ def main(results: Path | None, others: Path | None, folder: Path) -> None:
     told, report = read(chosen)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "benchmarks.svg").write_text(drawn(report))
-    (folder / "benchmarks.md").write_text(page(chosen.name, told, report, None if others is None else Beside(others.name, *read(others))))
+    (folder / "benchmarks.md").write_text(
+        page(chosen.name, told, report, None if others is None else Beside(f"results/{others.parent.name}/{others.name}", *read(others)))
+    )
     click.echo(f"benchmarks.md and benchmarks.svg made from {chosen.name}")
 
 
@@ -134,7 +136,7 @@ def _peers(report: Report, where: str) -> str:
 
 
 def _run_of_its_own(beside: Beside) -> str:
-    return f"a run of its own (`benchmarks/results/{beside.name}`: {_about(beside.told, beside.report).rstrip('.')})"
+    return f"a run of its own (`benchmarks/{beside.name}`: {_about(beside.told, beside.report).rstrip('.')})"
 
 
 def drawn(report: Report) -> str:

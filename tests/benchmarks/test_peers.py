@@ -62,7 +62,7 @@ def test_the_page_shows_the_other_engines_of_a_run_of_their_own() -> None:
 
     assert "## Beside other engines" not in page.page("it.json", told, alone)
     text = page.page("it.json", told, alone, page.Beside("theirs.json", told, Report(CELLS)))
-    assert "in a run of its own (`benchmarks/results/theirs.json`: 2026-01-01, commit `abc`" in text
+    assert "in a run of its own (`benchmarks/theirs.json`: 2026-01-01, commit `abc`" in text
     assert f"| {PEERS_BY_NAME['dbos'].label} | 1.5 |" in text
 
 
