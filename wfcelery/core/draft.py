@@ -12,9 +12,9 @@ from uuid import UUID
 
 from wfcelery.core.decision import Decision, Missing, RingRun, RingStep
 from wfcelery.core.events import note
-from wfcelery.core.rows import NO_ITEM, Ended, Slice, StepRow, WaitRow
+from wfcelery.core.rows import NO_ITEM, Ended, RunRow, Slice, StepRow, WaitRow
 from wfcelery.core.states import STEP_ENDED, STEP_TABLE, StepStatus
-from wfcelery.definition.plan import Node
+from wfcelery.definition.plan import Node, Plan
 from wfcelery.definition.values import MISSING, dumps
 from wfcelery.errors import IllegalTransition
 
@@ -91,7 +91,7 @@ class Draft:
         if unknown:
             raise NeedMore(Missing(results=unknown))
         found = {name: as_seen(self._end_of(name)) for name in wanted}
-        return scope_of(self.view, self.run.variables, found, **more)
+        return scope_of(self.plan, self.view.run, self.run.variables, found, **more)
 
     def _end_of(self, name: str) -> Ended:
         """How a task ended. Of a fan-out that ends in this very commit, the last items are only here."""
@@ -137,8 +137,9 @@ class Draft:
 
     def write(self, row: StepRow) -> None:
         """Have a row written, once."""
-        if row.id not in self._written:
-            self._written[row.id] = None
+        before = len(self._written)
+        self._written.setdefault(row.id)
+        if len(self._written) > before:
             self.decision.steps.append(row)
 
     def note(self, what: str, row: StepRow | None = None, **more: Any) -> None:
@@ -177,10 +178,9 @@ def as_seen(end: Ended) -> dict[str, Any]:
     }
 
 
-def scope_of(view: Slice, variables: Mapping[str, Any], tasks: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+def scope_of(plan: Plan, run: RunRow, variables: Mapping[str, Any], tasks: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """The scopes of the language; `more` adds item, index or error."""
-    run = view.run
-    system = _system(run.id, run.workflow, view.plan.version, run.organization_id, run.key, run.created_at)
+    system = _system(run.id, run.workflow, plan.version, run.organization_id, run.key, run.created_at)
     return {"parameters": run.input, "vars": variables, "task": tasks, "system": system, **more}
 
 

@@ -9,8 +9,7 @@ from typing import Any
 from wfcelery.core.draft import as_seen, lookup_in, scope_of
 from wfcelery.core.events import Fact, Failed, Parked, Succeeded
 from wfcelery.core.keys import idempotency_key
-from wfcelery.core.rows import NO_ITEM, Ended, RunRow, Slice, StepRow
-from wfcelery.definition.plan import Plan
+from wfcelery.core.rows import NO_ITEM, Ended, StepRow
 from wfcelery.definition.values import dumps, references, resolve
 from wfcelery.engine.apply import Known
 from wfcelery.engine.patience import until_answered
@@ -59,18 +58,17 @@ def call_of(runtime: Runtime, row: StepRow, known: Known) -> Call:
 
 def input_of(runtime: Runtime, row: StepRow, known: Known) -> Any:
     """The step's arguments: references are read now; an item's templates are rendered now."""
-    node = known.plan.nodes[row.name]
-    plain = row.item == NO_ITEM or node.input is None
-    wanted = references(row.input) if plain else node.input.tasks | references(row.input)  # type: ignore[union-attr]
+    template = None if row.item == NO_ITEM else known.plan.nodes[row.name].input
+    wanted = references(row.input) if template is None else template.tasks | references(row.input)
     missing = wanted - known.results.keys()
     if missing:
         known.results.update(until_answered(runtime.settings.lease, lambda: _results(runtime, known, missing)))
-    scope = scope_at(known.plan, known.run, {name: as_seen(known.results[name]) for name in wanted if name in known.results}, row)
-    if row.item == NO_ITEM:
-        return {} if row.input is None else resolve(row.input, lookup_in(scope))
-    item = resolve(row.input, lookup_in(scope))
-    scope["item"] = item
-    return {} if node.input is None else node.input.render(scope)
+    scope = scope_at(known, wanted, row)
+    given = resolve(row.input, lookup_in(scope))
+    if template is None:
+        return given if row.item == NO_ITEM and given is not None else {}
+    scope["item"] = given
+    return template.render(scope)
 
 
 def _results(runtime: Runtime, known: Known, names: Set[str]) -> dict[str, Ended]:
@@ -78,10 +76,11 @@ def _results(runtime: Runtime, known: Known, names: Set[str]) -> dict[str, Ended
         return load_results(tx, known.run.id, names)
 
 
-def scope_at(plan: Plan, run: RunRow, tasks: dict[str, Any], row: StepRow) -> dict[str, Any]:
-    """What the templates of an item see when it is claimed."""
+def scope_at(known: Known, tasks: Set[str], row: StepRow) -> dict[str, Any]:
+    """What a step's references, and the templates of an item, see when it is claimed; an item's own value is not resolved yet."""
+    seen = {name: as_seen(known.results[name]) for name in tasks if name in known.results}
     more = {} if row.item == NO_ITEM else {"item": row.input, "index": row.item}
-    return scope_of(Slice(plan, run), run.variables, tasks, **more)
+    return scope_of(known.plan, known.run, known.run.variables, seen, **more)
 
 
 def fact_of(

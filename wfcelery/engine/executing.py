@@ -211,7 +211,7 @@ def finish(runtime: Runtime, row: StepRow, known: Known, fact: Fact, keeping: Ke
     Raises LockTimeout for a failure, which has no place beside it.
     """
     try:
-        applied = apply(runtime, known.run.id, (fact,), rows=(row.copied(),), keeping=keeping, known=known)
+        applied = apply(runtime, known.run.id, (fact,), rows=(row,), keeping=keeping, known=known)
     except LockTimeout:
         if not isinstance(fact, Succeeded):
             raise

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 # Who waits for a result looks again after a tenth of the time waited so far: so much later than the end it is told at most.
 LATE, SHORTEST, LONGEST = 0.1, 0.001, 0.25  # the last two in seconds
 NOT_BEGUN = 0.002  # seconds: the shortest pause before a run that nobody has begun yet, which is not over in the next moment
+OF_ITS_AGE = 0.01  # and no pause is shorter than this part of what the run has taken so far: nobody feels it
 AT_MOST = 0.02  # seconds that one look is put off because the run is expected to take longer: so late is told who is wrong
 OFTEN, CLOSEST = 0.25, 0.0003  # when it may be over any moment: pauses in deviations, and the shortest of them in seconds
 LIKE_THE_LAST = 0.7  # who waits for many runs in turn waits for each about as long as for the one before: most of that in one pause
@@ -68,4 +69,5 @@ class Expectations:
         """Seconds until the next look at a run of this age, by one who has waited so long."""
         steady = min(max(waited * LATE, SHORTEST if begun else NOT_BEGUN), LONGEST)
         known = self._usual.get(workflow)
-        return steady if known is None else min(known.pause(age, waited, steady), LONGEST)
+        pause = steady if known is None else known.pause(age, waited, steady)
+        return min(max(pause, OF_ITS_AGE * age), LONGEST)

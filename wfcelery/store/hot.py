@@ -57,11 +57,16 @@ def is_hot(decision: Decision) -> bool:
     """Whether a decision has the shape of the hot path: one attempt or sleep is over, one plain step is born, and nothing beside them."""
     if len(decision.steps) > 2 or any(_beside(decision)):
         return False
-    born = [row for row in decision.steps if row.seen is None]
-    ended = [row for row in decision.steps if row.seen is not None]
-    if len(born) > 1 or len(ended) > 1 or len(decision.waits) > len(born) or len(decision.waits_came) > len(ended):
-        return False
-    return all(_is_plain(row, bool(decision.waits)) for row in born) and all(_is_over(row, bool(decision.waits_came)) for row in ended)
+    sleeps, slept = bool(decision.waits), bool(decision.waits_came)
+    born = ended = 0
+    for row in decision.steps:
+        if row.seen is None:
+            born += 1
+        else:
+            ended += 1
+        if not (_is_plain(row, sleeps) if row.seen is None else _is_over(row, slept)):
+            return False
+    return born <= 1 and ended <= 1 and len(decision.waits) <= born and len(decision.waits_came) <= ended
 
 
 def _is_over(row: StepRow, slept: bool) -> bool:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 from weakref import WeakSet
@@ -281,9 +282,12 @@ class Compiled:
     results: tuple[tuple[int, Callable[[Any], Any]], ...]
     order: tuple[str, ...] | None  # positional styles
     returns: bool
+    plainly: Callable[[Parameters], Any] | None  # the values in their order, where they are two or more, and go in as they are
 
     def parameters(self, given: Parameters | None) -> Any:
         """The driver's parameters."""
+        if self.plainly is not None and given:
+            return self.plainly(given)
         values = {**self.constants, **(given or {})}
         for name, process in self.binds:
             values[name] = process(values[name])
@@ -334,7 +338,8 @@ class Statement:
             text, constants = _written_out(text, constants, dialect.name)
             if dialect.name == "postgresql":
                 text, order = _numbered(text)
-        return Compiled(text, constants, binds, tuple(results), order, bool(compiled._result_columns))
+        plainly = itemgetter(*order) if order is not None and len(order) > 1 and not constants and not binds else None
+        return Compiled(text, constants, binds, tuple(results), order, bool(compiled._result_columns), plainly)
 
 
 _STATEMENTS: WeakSet[Statement] = WeakSet()

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import celery.app.trace as celery_trace  # the module, never the function: sentry-sdk replaces the attribute
 from celery import Celery
@@ -202,7 +202,7 @@ class TaskCaller:
 
     def _request(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any], run: str) -> dict[str, Any]:
         call, task = attempt.call, attempt.task
-        token = call.token if call.item == NO_ITEM else uuid5(call.token, str(call.item))
+        token = call.token if call.item == NO_ITEM else UUID(int=call.token.int ^ call.item)  # one token claims a group of items
         return {
             "id": str(token),
             "task": task.name,

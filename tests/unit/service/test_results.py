@@ -149,6 +149,14 @@ def test_who_expects_too_much_is_told_a_fiftieth_of_a_second_late(monkeypatch: p
     assert clock.late <= 0.02
 
 
+def test_nobody_looks_more_often_than_each_hundredth_of_the_time_that_the_run_has_taken() -> None:
+    known = Expectations()
+    known.learn("order", 1.0, 0.004)
+    pauses = {age: known.pause("order", age=age, waited=0.0, begun=True) for age in (0.01, 0.99, 2.0, 3600.0)}
+    assert all(age * 0.01 <= pause <= 0.25 for age, pause in pauses.items() if age < 25)
+    assert pauses[3600.0] == 0.25
+
+
 def test_patience_ends_on_time_and_none_is_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, 100.0)
     with pytest.raises(StillRunning):

@@ -213,3 +213,17 @@ def test_a_direct_call_of_a_task_that_is_also_a_step_feels_nothing(house: House)
     assert house.call("both", {"x": 1}) == Returned(2)
     assert house.app.tasks["both"](x=2) == 3
     assert task.apply(kwargs={"x": 3}).get() == 4
+
+
+def test_each_item_of_a_group_that_was_claimed_under_one_token_has_an_id_of_its_own(house: House) -> None:
+    ids: list[str] = []
+
+    def work(self: Any) -> None:
+        ids.append(self.request.id)
+
+    house.task("tracked", work, bind=True)
+    for token in (uuid4(), uuid4()):
+        for item in range(100):
+            call = call_of({"action": "tracked", "input": {}}, uuid4(), RUN, token, 1, item=item)
+            assert isinstance(house.installation.caller.call(call), Returned)
+    assert len(set(ids)) == 200
