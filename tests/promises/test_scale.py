@@ -118,13 +118,13 @@ def test_a_group_that_waits_for_the_lock_of_its_run_is_no_smaller_next_time(data
         groups[call.token] += 1
         return Returned(call.item)
 
-    items = list(range(1 + 2 + 4 + 8 + 16))
+    items = list(range(1 + 8 + 64 + 64))
     text = f"name: order\ntasks:\n  - {{name: pack, action: pack, with_items: {items}, input: {{x: '{{{{ item }}}}'}}}}\n"
     machine = Machine(database, text, body)
     executing.dispatch(machine.runtime, "default", machine.run)
     machine.answer()
     assert machine.status() == "succeeded"
-    assert list(groups.values()) == [1, 2, 4, 8, 16]
+    assert list(groups.values()) == [1, 8, 64, 64]
     assert look(database, "select count(*) from wf_step where item >= 0 and attempt <> 1") == [(0,)]
 
 

@@ -1,8 +1,8 @@
 """Items of a fan-out in groups: claimed in one statement, recorded in one commit.
 
-A group doubles while its work takes less than half of 50 ms and halves when it takes more, so that a crash
-repeats at most 50 ms of work or one item. Recording does not count: a group that waits for the lock of its run
-behind others must not become a smaller one, which would make more of them wait.
+A group grows while its work takes less than half of 50 ms, to what would take half of it, and halves when it takes
+more, so that a crash repeats at most 50 ms of work or one item. Recording does not count: a group that waits for the
+lock of its run behind others must not become a smaller one, which would make more of them wait.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 GROUP_SECONDS = 0.05
 MOST = 64
+GROWTH = 8  # times as large at most: the first items of many may be the quick ones
 
 
 @dataclass(slots=True)
@@ -62,10 +63,19 @@ def work_off(runtime: Runtime, organization_id: str, fan_out: UUID, budget: Budg
             return applied
         if applied.inbox:
             drain(runtime, group.known.run.id)
-        runtime.paces.keep(fan_out, min(MOST, limit * 2) if took < GROUP_SECONDS / 2 else max(1, limit // 2))
+        runtime.paces.keep(fan_out, next_limit(limit, len(group.rows), took))
         if not budget.left() or runtime.settings.run_ahead == 0:
             _ring_on(runtime, group)
             return applied
+
+
+def next_limit(limit: int, items: int, took: float) -> int:
+    """How many items to claim at a time, after a group of so many has taken so many seconds."""
+    half = GROUP_SECONDS / 2
+    if took >= half:
+        return max(1, limit // 2)
+    fitting = int(half * items / took) if took > 0.0 else MOST
+    return max(limit, min(MOST, limit * GROWTH, fitting))
 
 
 def _claim(runtime: Runtime, organization_id: str, fan_out: UUID, limit: int) -> Group | None:
