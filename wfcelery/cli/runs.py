@@ -1,4 +1,4 @@
-"""`wfcelery runs`: start, list, show, watch, cancel, verify."""
+"""`wfcelery runs`: start, list, show, watch, verify; what a run can be asked for stands in `asking`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uuid import UUID
 
 import click
 
-from wfcelery.cli import output
+from wfcelery.cli import asking, output
 from wfcelery.cli.target import context
 from wfcelery.clock import monotonic
 from wfcelery.definition.spans import seconds
@@ -30,6 +30,10 @@ _LEDGER = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.group()
 def runs() -> None:
     """Runs of workflows."""
+
+
+for verb in (asking.cancel, asking.terminate, asking.pause, asking.resume):
+    runs.add_command(verb)
 
 
 @runs.command()
@@ -175,29 +179,6 @@ def watch(ctx: click.Context, /, run: str, exit_status: bool, timeout: str | Non
             view = service.shown(here, view.id)
     if exit_status and view.status != "succeeded":
         ctx.exit(5)
-
-
-@runs.command()
-@click.argument("run", nargs=-1, required=True)
-@click.option("--reason", default="operator cancel", show_default=True)
-@_json
-@click.pass_context
-def cancel(ctx: click.Context, /, run: tuple[str, ...], reason: str, as_json: bool) -> None:
-    """Ask runs to end: what has not begun never will, what is under way is told. One that has ended is refused."""
-    from wfcelery.service import runs as service
-
-    here = context(ctx)
-    for one in run:
-        found = service.find(here, one)
-        if found is None:
-            raise NotFound("run", one)
-        if found.status in ENDED:
-            raise NotAllowedNow(f"run {found.id} is {found.status}", found.status)
-        service.cancel(here, found.id, reason)
-        if as_json:
-            click.echo(json.dumps({"id": str(found.id), "asked": "cancel", "reason": reason}))
-        else:
-            output.say(f"{found.id}: cancel asked for")
 
 
 @runs.command()

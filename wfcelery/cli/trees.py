@@ -19,7 +19,7 @@ def tree_of(view: RunView, every_item: bool) -> Tree:
         head.append(f"  {output.span(((view.ended or view.started) - view.started).total_seconds())}" if view.ended else "")
     if view.error is not None:
         head.append(f"\n{view.error.type}: {view.error.message}", style="red")
-    if view.reason and view.status in ("cancelled", "cancelling"):
+    if view.reason and view.status in ("cancelled", "cancelling", "paused"):
         head.append(f"\nreason: {view.reason}", style="yellow")
     tree = Tree(head)
     items: dict[str, list[StepView]] = {}

@@ -12,7 +12,7 @@ from wfcelery.core.draft import Draft, digest
 from wfcelery.core.events import Failed, GroupEnded, Lost, Parked, Reported, Succeeded
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import StepStatus
-from wfcelery.core.step_machine import bury, end, is_current, whence
+from wfcelery.core.step_machine import bury, end, is_current, make_ready, whence
 from wfcelery.definition.plan import Node
 from wfcelery.errors import ExpressionError
 
@@ -147,12 +147,12 @@ def put_back(draft: Draft, row: StepRow, delay: float, what: str, **more: Any) -
         else:
             end(draft, row, "cancelled")
         return
-    row.delay, row.ring = delay, delay == 0.0 and row.item == NO_ITEM
-    draft.move(row, StepStatus.READY)
-    draft.note(what, row, attempt=attempt, delay=round(delay, 3), **where, **more)
+    ready = make_ready(draft, row)
+    row.delay, row.ring = delay, ready and delay == 0.0 and row.item == NO_ITEM
+    draft.note(what, row, attempt=attempt, delay=round(delay, 3), then=None if ready else "held", **where, **more)
     if row.item != NO_ITEM:
         fan_out.item_put_back(draft, row)
-    elif delay == 0.0:
+    elif row.ring:
         draft.ring_step(row, draft.plan.nodes[row.name].action)
 
 

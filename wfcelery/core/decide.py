@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from wfcelery.core import attempts, fan_out, joins, reopening, run_machine, wait_machine
+from wfcelery.core import attempts, fan_out, joins, pausing, reopening, run_machine, wait_machine
 from wfcelery.core.decision import Decision, Missing, RingStep
 from wfcelery.core.draft import Draft, NeedMore, digest
 from wfcelery.core.events import (
@@ -25,9 +25,12 @@ from wfcelery.core.events import (
     GroupEnded,
     Lost,
     Parked,
+    PauseAsked,
     Reported,
+    ResumeAsked,
     RetryAsked,
     Succeeded,
+    TerminateAsked,
     WaitCame,
 )
 from wfcelery.core.reaching import reach
@@ -47,13 +50,17 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     Expanded: fan_out.on_expanded,
     WaitCame: wait_machine.on_wait_came,
     CancelAsked: run_machine.on_cancel_asked,
+    TerminateAsked: run_machine.on_terminate_asked,
+    PauseAsked: pausing.on_pause_asked,
+    ResumeAsked: pausing.on_resume_asked,
     DeadlinePassed: run_machine.on_deadline_passed,
     GracePassed: run_machine.on_grace_passed,
     RetryAsked: reopening.on_retry_asked,
 }
-# Results first, then what ends or reopens the run, then the rest; only then the graph advances.
+# Results first, then what ends or reopens the run, then the rest, at last what holds it; only then the graph advances.
 _FIRST = (Succeeded, Failed, GroupEnded, Reported)
-_THEN = (CancelAsked, DeadlinePassed, GracePassed, RetryAsked)
+_THEN = (CancelAsked, TerminateAsked, DeadlinePassed, GracePassed, RetryAsked)
+_LAST = (PauseAsked, ResumeAsked)
 
 
 def decide(view: Slice, facts: Sequence[Fact], mint: Callable[[], UUID]) -> Decision | Missing:
@@ -95,11 +102,11 @@ def keepable(decision: Decision) -> list[StepRow]:
 def give_back(view: Slice, kept: tuple[UUID, UUID], facts: Sequence[Fact], mint: Callable[[], UUID]) -> Decision | Missing:
     """As `decide`, for a worker that holds a kept step (id, token) which it has not begun.
 
-    Where the facts end the run, the kept step is handed back in the same commit, as if it had never been claimed.
-    So it is where another has applied them before, and took the step for one that is executed.
+    Where the facts end or pause the run, the kept step is handed back in the same commit, as if it had never been
+    claimed. So it is where another has applied them before, and took the step for one that is executed.
     """
     first = decide(view, facts, mint)
-    if isinstance(first, Missing) or first.run.ending is None:
+    if isinstance(first, Missing) or (first.run.ending is None and first.run.status is not RunStatus.PAUSED):
         return first
     row = view.by_id.get(kept[0])
     if row is None or not is_current(row, kept[1]):
@@ -122,7 +129,7 @@ def give_back(view: Slice, kept: tuple[UUID, UUID], facts: Sequence[Fact], mint:
 
 
 def _rank(fact: Fact) -> int:
-    return 0 if isinstance(fact, _FIRST) else 1 if isinstance(fact, _THEN) else 2
+    return 0 if isinstance(fact, _FIRST) else 1 if isinstance(fact, _THEN) else 3 if isinstance(fact, _LAST) else 2
 
 
 def _begin(draft: Draft) -> None:

@@ -119,6 +119,29 @@ class CancelAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class TerminateAsked:
+    """Somebody wants the run to end now: what is under way is fenced."""
+
+    reason: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseAsked:
+    """Nothing new shall begin until somebody resumes the run."""
+
+    reason: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAsked:
+    """A paused run shall go on."""
+
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """The run's own deadline is over."""
 
@@ -147,6 +170,9 @@ Fact = (
     | WaitCame
     | Expanded
     | CancelAsked
+    | TerminateAsked
+    | PauseAsked
+    | ResumeAsked
     | DeadlinePassed
     | GracePassed
     | RetryAsked

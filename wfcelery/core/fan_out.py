@@ -14,8 +14,8 @@ from uuid import UUID
 from wfcelery.core.draft import Draft, digest, lookup_in, ranges
 from wfcelery.core.events import Expanded
 from wfcelery.core.rows import NO_ITEM, Ended, StepRow
-from wfcelery.core.states import UNDER_WAY, StepStatus
-from wfcelery.core.step_machine import end, whence
+from wfcelery.core.states import UNDER_WAY, RunStatus, StepStatus
+from wfcelery.core.step_machine import PAUSED, end, make_ready, whence
 from wfcelery.definition.plan import Node
 from wfcelery.definition.values import resolve
 from wfcelery.errors import ExpressionError
@@ -47,10 +47,10 @@ def open_fan_out(draft: Draft, node: Node, row: StepRow) -> None:
     draft.note("fan_out_opened", row, items=len(items), let_go=row.fired)
     if len(items) <= CHUNK:
         _bear(draft, row, items, 0, len(items))
-    _ring_for_all(draft, node, row, row.fired)
+    ring_for_all(draft, node, row, row.fired)
 
 
-def _ring_for_all(draft: Draft, node: Node, row: StepRow, items: int) -> None:
+def ring_for_all(draft: Draft, node: Node, row: StepRow, items: int) -> None:
     """As many messages as may be under way: each occupies one slot at a time, and items that wait need as many slots as they may."""
     window = max(WINDOW, min(node.concurrency or 0, WIDEST))
     draft.ring_step(row, node.action, times=min(window, items))
@@ -81,16 +81,19 @@ def _items(draft: Draft, node: Node, row: StepRow) -> list[Any]:
 
 
 def _bear(draft: Draft, row: StepRow, items: list[Any], first: int, last: int) -> None:
+    paused = draft.run.status is RunStatus.PAUSED
     for number in range(first, last):
-        status = StepStatus.READY if number < row.fired else StepStatus.HELD
+        status = StepStatus.READY if number < row.fired and not paused else StepStatus.HELD
         item = StepRow(
             draft.mint(), row.name, number, status=status, fan_out=row.id, input=items[number], queue=row.queue, priority=row.priority
         )
-        item.why = None if status is StepStatus.READY else "concurrency"
+        item.why = None if status is StepStatus.READY else PAUSED if number < row.fired else "concurrency"
         draft.rows[item.id] = item
         draft.write(item)
     row.expanded = last
     draft.note("items_born", row, first=first, last=last, let_go=row.fired)
+    if paused and first < row.fired:
+        draft.note("items_held", row, items=[[first, min(last, row.fired) - 1]])
 
 
 def items_succeeded(draft: Draft, fan_out: UUID, done: list[StepRow]) -> None:
@@ -154,7 +157,7 @@ def item_put_back(draft: Draft, item: StepRow) -> None:
         _count(draft, row, 1)
         return
     draft.write(row)
-    if not item.delay:
+    if not item.delay and item.status is StepStatus.READY:
         draft.ring_step(row, draft.plan.nodes[row.name].action)
 
 
@@ -168,14 +171,16 @@ def items_handed_back(draft: Draft, fan_out: UUID, back: list[StepRow]) -> None:
         if row.why is not None or draft.run.ending is not None:
             draft.move(item, StepStatus.CANCELLED, f"{_label(row)}:ready")
         else:
-            draft.move(item, StepStatus.READY)
+            make_ready(draft, item)
     closed = [item for item in back if item.status is StepStatus.CANCELLED]
-    draft.note("items_cancelled" if closed else "items_handed_back", row, items=ranges(item.item for item in back))
+    held = "held" if any(item.status is StepStatus.HELD for item in back) else None
+    draft.note("items_cancelled" if closed else "items_handed_back", row, items=ranges(item.item for item in back), then=held)
     if closed:
         _count(draft, row, len(closed))
     else:
         draft.write(row)
-        draft.ring_step(row, draft.plan.nodes[row.name].action)
+        if not held:
+            draft.ring_step(row, draft.plan.nodes[row.name].action)
 
 
 def close_items(draft: Draft, row: StepRow, label: str) -> None:
@@ -223,7 +228,7 @@ def reopen(draft: Draft, row: StepRow, items: int, standing: StepRow | None) -> 
     draft.write(row)
     draft.note("step_reopened", row, to="waiting", items=row.items_left)
     if row.items_left:
-        _ring_for_all(draft, draft.plan.nodes[row.name], row, row.items_left)
+        ring_for_all(draft, draft.plan.nodes[row.name], row, row.items_left)
     else:
         _end(draft, row)
 
@@ -241,8 +246,14 @@ def _count(draft: Draft, row: StepRow, ended: int) -> None:
     draft.write(row)
     if row.items_left == 0:
         _end(draft, row)
-    elif row.why is None and draft.run.ending is None and row.fired < row.wants:
-        first, row.fired = row.fired, min(row.fired + ended, row.wants)
+    elif row.why is None and draft.run.ending is None and draft.run.status is not RunStatus.PAUSED:
+        let_go(draft, row, ended)
+
+
+def let_go(draft: Draft, row: StepRow, many: int) -> None:
+    """So many more of the items that `concurrency` holds may be claimed, as far as there are any."""
+    first, row.fired = row.fired, min(row.fired + many, row.wants)
+    if first < row.fired:
         row.let_go = (first if row.let_go is None else row.let_go[0], row.fired)
         draft.note("items_let_go", row, first=first, last=row.fired)
 

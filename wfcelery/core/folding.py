@@ -73,7 +73,7 @@ def _place(fact: Mapping[str, Any]) -> Place:
 def _becomes(status: StepStatus) -> Callable[[Folded, Mapping[str, Any]], None]:
     def told(state: Folded, fact: Mapping[str, Any]) -> None:
         place = _place(fact)
-        state.steps[place] = status
+        state.steps[place] = StepStatus(fact.get("then", status))
         if "value" in fact:
             state.values[place] = fact["value"]
         if status in STEP_ENDED:
@@ -86,7 +86,7 @@ def _items_become(status: StepStatus) -> Callable[[Folded, Mapping[str, Any]], N
     def told(state: Folded, fact: Mapping[str, Any]) -> None:
         for first, last in fact["items"]:
             for item in range(first, last + 1):
-                state.steps[fact["step"], item] = status
+                state.steps[fact["step"], item] = StepStatus(fact.get("then", status))
 
     return told
 
@@ -106,7 +106,7 @@ def _failed(status: StepStatus) -> Callable[[Folded, Mapping[str, Any]], None]:
 def _put_back(counter: str | None) -> Callable[[Folded, Mapping[str, Any]], None]:
     def told(state: Folded, fact: Mapping[str, Any]) -> None:
         place = _place(fact)
-        state.steps[place] = StepStatus.CANCELLED if fact.get("then") == "cancelled" else StepStatus.READY
+        state.steps[place] = StepStatus(fact.get("then", "ready"))
         if counter is not None:
             counts = getattr(state, counter)
             counts[place] = counts.get(place, 0) + 1
@@ -179,6 +179,8 @@ _FACTS: dict[str, Callable[[Folded, Mapping[str, Any]], None]] = {
     "run_begun": _run_is(RunStatus.RUNNING),
     "run_ending": _ending,
     "run_reopened": _reopened,
+    "run_paused": _run_is(RunStatus.PAUSED),
+    "run_resumed": _run_is(RunStatus.RUNNING),
     "run_healed": _nothing,
     "run_succeeded": _run_is(RunStatus.SUCCEEDED),
     "run_failed": _run_is(RunStatus.FAILED),
@@ -186,6 +188,8 @@ _FACTS: dict[str, Callable[[Folded, Mapping[str, Any]], None]] = {
     "run_timed_out": _run_is(RunStatus.TIMED_OUT),
     "variables_set": _variables,
     "step_ready": _becomes(StepStatus.READY),
+    "step_held": _becomes(StepStatus.HELD),
+    "step_released": _becomes(StepStatus.READY),
     "step_blocked": _becomes(StepStatus.BLOCKED),
     "step_skipped": _becomes(StepStatus.SKIPPED),
     "step_succeeded": _becomes(StepStatus.SUCCEEDED),
@@ -204,9 +208,13 @@ _FACTS: dict[str, Callable[[Folded, Mapping[str, Any]], None]] = {
     "fan_out_opened": _fanned,
     "items_born": _born,
     "items_let_go": _let_go,
+    "items_held": _items_become(StepStatus.HELD),
+    "items_released": _items_become(StepStatus.READY),
     "items_not_born": _not_born,
     "items_succeeded": _items_become(StepStatus.SUCCEEDED),
     "items_cancelled": _items_become(StepStatus.CANCELLED),
     "items_handed_back": _items_become(StepStatus.READY),
     "retry_refused": _nothing,
+    "pause_refused": _nothing,
+    "resume_refused": _nothing,
 }

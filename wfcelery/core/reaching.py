@@ -6,7 +6,7 @@ from wfcelery.core import fan_out, wait_machine
 from wfcelery.core.draft import Draft, digest
 from wfcelery.core.rows import StepRow
 from wfcelery.core.states import StepStatus
-from wfcelery.core.step_machine import bury, end, skip
+from wfcelery.core.step_machine import bury, end, offer, skip
 from wfcelery.definition.plan import Node
 from wfcelery.errors import ValueProblem
 
@@ -38,11 +38,9 @@ def _begin(draft: Draft, node: Node, row: StepRow) -> None:
             scope = {} if node.input.only_refers else draft.scope(node.input.copies)
             row.input = node.input.render(scope, references=True)
         row.queue, row.priority = node.queue, node.priority
-        row.delay, row.ring = None, True
+        row.delay = None
         draft.run.open_steps += 1
-        draft.move(row, StepStatus.READY)
-        draft.note("step_ready", row)
-        draft.ring_step(row, node.action)
+        offer(draft, row)
 
 
 def _stillborn(draft: Draft, node: Node, row: StepRow, problem: ValueProblem) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from wfcelery.core import fan_out
 from wfcelery.core.draft import Draft, digest
-from wfcelery.core.events import CancelAsked, DeadlinePassed, GracePassed
+from wfcelery.core.events import CancelAsked, DeadlinePassed, GracePassed, TerminateAsked
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import RUN_ENDED, RUN_TABLE, STEP_ENDED, RunStatus, StepStatus
 from wfcelery.core.step_machine import end
@@ -72,6 +72,12 @@ def on_cancel_asked(draft: Draft, fact: CancelAsked) -> None:
     bring_to_end(draft, RunStatus.CANCELLED, None, fact.reason)
 
 
+def on_terminate_asked(draft: Draft, fact: TerminateAsked) -> None:
+    """Somebody wants the run to end in this commit; what is under way is fenced."""
+    bring_to_end(draft, RunStatus.CANCELLED, None, fact.reason)
+    _fence(draft, "terminate")
+
+
 def on_deadline_passed(draft: Draft, _: DeadlinePassed) -> None:
     """The run's own deadline is over."""
     error = {"type": "DeadlinePassed", "code": "deadline", "message": "the run's deadline has passed"}
@@ -79,13 +85,17 @@ def on_deadline_passed(draft: Draft, _: DeadlinePassed) -> None:
 
 
 def on_grace_passed(draft: Draft, _: GracePassed) -> None:
-    """What is still under way is fenced: its token stays on a row that is over."""
-    if draft.run.status is not RunStatus.CANCELLING:
-        return
+    """Whoever is still at it has had time enough."""
+    if draft.run.status is RunStatus.CANCELLING:
+        _fence(draft, "grace")
+
+
+def _fence(draft: Draft, why: str) -> None:
+    """What is still under way is over: its token stays on its row, and its result changes nothing."""
     for row in draft.open_rows():
         if row.status is StepStatus.RUNNING:
             draft.move(row, StepStatus.CANCELLED, "stopped:running")
-            draft.note("step_cancelled", row, attempt=row.attempt, why="grace")
+            draft.note("step_cancelled", row, attempt=row.attempt, why=why)
             if row.item != NO_ITEM:
                 fan_out.item_closed(draft, row)
             else:
@@ -105,7 +115,7 @@ def settle(draft: Draft) -> None:
             draft.decision.grace = GRACE
     elif run.open_steps == 0:
         _succeed(draft)
-    else:
+    elif run.status is not RunStatus.PAUSED:
         become(draft, RunStatus.WAITING if run.open_waits == run.open_steps else RunStatus.RUNNING)
 
 

@@ -12,11 +12,12 @@ from enum import StrEnum
 
 
 class RunStatus(StrEnum):
-    """Where a run stands. `cancelling` is every run that is being brought to an end before its own."""
+    """Where a run stands. `cancelling` is every run that is being brought to an end before its own, `paused` one that somebody stopped."""
 
     PENDING = "pending"
     RUNNING = "running"
     WAITING = "waiting"
+    PAUSED = "paused"
     CANCELLING = "cancelling"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -60,11 +61,13 @@ RUN_TABLE: Mapping[RunStatus | None, Mapping[str, frozenset[RunStatus]]] = {
     None: {"start": frozenset({RunStatus.PENDING})},
     RunStatus.PENDING: {
         "begun": frozenset({RunStatus.RUNNING, RunStatus.WAITING, RunStatus.SUCCEEDED, RunStatus.FAILED}),
+        "begun and paused": frozenset({RunStatus.PAUSED}),
         "cancel": frozenset({RunStatus.CANCELLED}),
         "deadline": frozenset({RunStatus.TIMED_OUT}),
     },
     RunStatus.RUNNING: {
         "only waits are open": frozenset({RunStatus.WAITING}),
+        "pause": frozenset({RunStatus.PAUSED}),
         "cancel": frozenset({RunStatus.CANCELLING, RunStatus.CANCELLED}),
         "failure that nothing handles": frozenset({RunStatus.CANCELLING, RunStatus.FAILED}),
         "deadline": frozenset({RunStatus.CANCELLING, RunStatus.TIMED_OUT}),
@@ -72,9 +75,17 @@ RUN_TABLE: Mapping[RunStatus | None, Mapping[str, frozenset[RunStatus]]] = {
     },
     RunStatus.WAITING: {
         "a wait ended": frozenset({RunStatus.RUNNING, RunStatus.SUCCEEDED, RunStatus.FAILED}),
+        "pause": frozenset({RunStatus.PAUSED}),
         "cancel": frozenset({RunStatus.CANCELLED}),
         "deadline": frozenset({RunStatus.TIMED_OUT}),
         "failure that nothing handles": frozenset({RunStatus.FAILED}),
+    },
+    RunStatus.PAUSED: {
+        "resume": frozenset({RunStatus.RUNNING, RunStatus.WAITING}),
+        "cancel": frozenset({RunStatus.CANCELLING, RunStatus.CANCELLED}),
+        "failure that nothing handles": frozenset({RunStatus.CANCELLING, RunStatus.FAILED}),
+        "deadline": frozenset({RunStatus.CANCELLING, RunStatus.TIMED_OUT}),
+        "nothing is open": frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED}),
     },
     RunStatus.CANCELLING: {
         "nothing is under way": frozenset({RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT}),
@@ -96,12 +107,13 @@ STEP_TABLE: Mapping[StepStatus | None, Mapping[str, frozenset[StepStatus]]] = {
     },
     StepStatus.BLOCKED: {
         "another way came": frozenset({StepStatus.BLOCKED}),
-        "reached": _BORN - {StepStatus.HELD} | {StepStatus.RUNNING, StepStatus.SUCCEEDED, StepStatus.FAILED},
+        "reached": _BORN | {StepStatus.RUNNING, StepStatus.SUCCEEDED, StepStatus.FAILED},
         "dead or its when is false": frozenset({StepStatus.SKIPPED}),
         "closed": frozenset({StepStatus.CANCELLED}),
     },
     StepStatus.READY: {
         "claimed": frozenset({StepStatus.RUNNING}),
+        "held": frozenset({StepStatus.HELD}),
         "closed": frozenset({StepStatus.CANCELLED}),
     },
     StepStatus.HELD: {
@@ -111,7 +123,7 @@ STEP_TABLE: Mapping[StepStatus | None, Mapping[str, frozenset[StepStatus]]] = {
     StepStatus.RUNNING: {
         "result": frozenset({StepStatus.SUCCEEDED}),
         "reported": frozenset({StepStatus.REPORTED}),
-        "again": frozenset({StepStatus.READY, StepStatus.CANCELLED}),
+        "again": frozenset({StepStatus.READY, StepStatus.HELD, StepStatus.CANCELLED}),
         "failure": frozenset({StepStatus.FAILED}),
         "timeout": frozenset({StepStatus.TIMED_OUT}),
         "closed": frozenset({StepStatus.CANCELLED}),

@@ -13,8 +13,11 @@ from uuid import UUID
 from wfcelery.core.decision import DeadLetter
 from wfcelery.core.draft import Draft
 from wfcelery.core.rows import NO_ITEM, Ended, StepRow
-from wfcelery.core.states import StepStatus
+from wfcelery.core.states import RunStatus, StepStatus
 from wfcelery.definition.plan import Node
+
+
+PAUSED = "paused"  # why a step is held whose run is paused
 
 
 def skip(draft: Draft, node: Node, row: StepRow | None, why: str) -> None:
@@ -44,14 +47,31 @@ def is_current(row: StepRow | None, token: UUID, status: StepStatus = StepStatus
     return row is not None and row.status is status and row.token == token
 
 
+def offer(draft: Draft, row: StepRow) -> None:
+    """Let a step be claimed by whoever can, and ring for it; while its run is paused it is held instead."""
+    if make_ready(draft, row):
+        row.ring = True
+        draft.note("step_ready", row)
+        draft.ring_step(row, draft.plan.nodes[row.name].action)
+    else:
+        draft.note("step_held", row, why=PAUSED)
+
+
+def make_ready(draft: Draft, row: StepRow) -> bool:
+    """`ready`, or `held` while the run is paused: whether it is ready now."""
+    paused = draft.run.status is RunStatus.PAUSED
+    draft.move(row, *((StepStatus.HELD, PAUSED) if paused else (StepStatus.READY,)))
+    return not paused
+
+
 def hand_back(draft: Draft, row: StepRow) -> None:
     """A kept step that has not begun: no attempt is counted."""
     row.token = row.claimed_by = row.child = None
     row.attempt -= 1
-    row.delay, row.ring = None, True
-    draft.move(row, StepStatus.READY)
-    draft.note("step_handed_back", row)
-    draft.ring_step(row, draft.plan.nodes[row.name].action)
+    row.delay, row.ring = None, make_ready(draft, row)
+    draft.note("step_handed_back", row, then=None if row.ring else "held")
+    if row.ring:
+        draft.ring_step(row, draft.plan.nodes[row.name].action)
 
 
 def bury(draft: Draft, row: StepRow, reason: str, handled: bool) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from wfcelery.core.decision import RingRun
-from wfcelery.core.events import Begun, CancelAsked, Fact, Reported, RetryAsked
+from wfcelery.core.events import Begun, CancelAsked, Fact, PauseAsked, Reported, ResumeAsked, RetryAsked, TerminateAsked
 from wfcelery.core.rows import RunRow
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, over_version
 from wfcelery.engine.runtime import Budget, Runtime
@@ -49,8 +49,15 @@ def fact_of(row: InboxRow) -> Fact:
     """A row of the inbox as the fact it stands for."""
     if row.fact == "reported":
         return Reported(UUID(row.data["step"]), UUID(row.data["token"]))
+    reason, by = row.data.get("reason"), row.data.get("by")
     if row.fact == "cancel":
-        return CancelAsked(row.data.get("reason") or "operator cancel", row.data.get("by"))
+        return CancelAsked(reason or "operator cancel", by)
+    if row.fact == "terminate":
+        return TerminateAsked(reason or "operator terminate", by)
+    if row.fact == "pause":
+        return PauseAsked(reason or "operator pause", by)
+    if row.fact == "resume":
+        return ResumeAsked(by)
     return RetryAsked(UUID(row.data["step"]), row.data.get("by"))
 
 

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from wfcelery.core.events import Fact, Succeeded
 from wfcelery.core.rows import StepRow
+from wfcelery.core.states import RunStatus
 from wfcelery.definition.values import dumps
 from wfcelery.engine import grouping
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, insisting, keeping_for, persist
@@ -142,11 +143,11 @@ def _kept(runtime: Runtime, applied: Applied | None) -> Attempt | None:
 
 
 def _still_wanted(runtime: Runtime, run: UUID, kept: tuple[UUID, UUID]) -> Known | None:
-    """What is known of the run after a drain of its inbox; None where that has ended the run, and the step was handed back."""
+    """What is known of the run after a drain of its inbox; None where that has ended or paused the run, and the step was handed back."""
     wanted = None
     try:
         drained = persist(runtime, insisting(lambda: drain(runtime, run, kept=kept)))
-        if drained is not None and drained.known.run.ending is None:
+        if drained is not None and drained.known.run.ending is None and drained.known.run.status is not RunStatus.PAUSED:
             wanted = drained.known
         return wanted
     finally:

@@ -27,7 +27,7 @@ from wfcelery.errors import (
     StepError,
     StillRunning,
 )
-from wfcelery.service import definitions, runs
+from wfcelery.service import asking, definitions, runs
 from wfcelery.service.context import current
 from wfcelery.service.expecting import Expectations
 
@@ -35,7 +35,7 @@ _expected = Expectations()
 
 R_co = TypeVar("R_co", covariant=True, default=Any)
 AnyT = TypeVar("AnyT", default=Any)
-RunStatus = Literal["pending", "running", "waiting", "cancelling", "succeeded", "failed", "cancelled", "timed_out"]
+RunStatus = Literal["pending", "running", "waiting", "paused", "cancelling", "succeeded", "failed", "cancelled", "timed_out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +95,24 @@ class Run(Generic[R_co]):
             pause = _expected.pause(found.workflow, age=found.age, waited=waited, begun=found.status != "pending")
             sleep(pause if patience is None else min(pause, max(patience - waited, 0.0)))
 
-    def cancel(self, reason: str = "operator cancel") -> None:
-        """Ask the run to end: what has not begun never will, what is under way is told. Nothing, where it has ended."""
-        runs.cancel(current(), UUID(self.id), reason)
+    def cancel(self, reason: str = "operator cancel", *, by: str | None = None) -> None:
+        """Ask the run to end: what has not begun never will, what is under way is told. Nothing, where it has ended.
+
+        `reason`, and who asks (`by`), are kept in the history and in the audit.
+        """
+        asking.ask(current(), UUID(self.id), "cancel", reason, by)
+
+    def terminate(self, reason: str = "operator terminate", *, by: str | None = None) -> None:
+        """End the run at once: what is under way is fenced, and its results change nothing. Nothing, where it has ended."""
+        asking.ask(current(), UUID(self.id), "terminate", reason, by)
+
+    def pause(self, reason: str = "operator pause", *, by: str | None = None) -> None:
+        """Let nothing new begin until `resume`: what is under way ends as it ends. Raises `NotAllowedNow` where it cannot be paused."""
+        asking.ask(current(), UUID(self.id), "pause", reason, by)
+
+    def resume(self, *, by: str | None = None) -> None:
+        """Let a paused run go on. Raises `NotAllowedNow` where it is not paused."""
+        asking.ask(current(), UUID(self.id), "resume", by=by)
 
     def history(self) -> Sequence[HistoryEntry]:
         """Everything that happened to the run, one entry a commit, oldest first."""
@@ -111,9 +126,21 @@ class Run(Generic[R_co]):
         """`result` from a coroutine."""
         return await asyncio.to_thread(self.result, timeout)
 
-    async def acancel(self, reason: str = "operator cancel") -> None:
+    async def acancel(self, reason: str = "operator cancel", *, by: str | None = None) -> None:
         """`cancel` from a coroutine."""
-        await asyncio.to_thread(self.cancel, reason)
+        await asyncio.to_thread(self.cancel, reason, by=by)
+
+    async def aterminate(self, reason: str = "operator terminate", *, by: str | None = None) -> None:
+        """`terminate` from a coroutine."""
+        await asyncio.to_thread(self.terminate, reason, by=by)
+
+    async def apause(self, reason: str = "operator pause", *, by: str | None = None) -> None:
+        """`pause` from a coroutine."""
+        await asyncio.to_thread(self.pause, reason, by=by)
+
+    async def aresume(self, *, by: str | None = None) -> None:
+        """`resume` from a coroutine."""
+        await asyncio.to_thread(self.resume, by=by)
 
     async def ahistory(self) -> Sequence[HistoryEntry]:
         """`history` from a coroutine."""

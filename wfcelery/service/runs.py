@@ -1,4 +1,4 @@
-"""What people ask of runs: find, show, list, follow, cancel."""
+"""What people want to know of runs: find, show, list, follow."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from wfcelery.core.decision import RingRun
 from wfcelery.core.keys import idempotency_key
 from wfcelery.core.rows import NO_ITEM
 from wfcelery.definition.spans import shortly
 from wfcelery.errors import AuthoringError, NotFound
-from wfcelery.service.asked import check_text, text_fault
+from wfcelery.service.asked import text_fault
+from wfcelery.service.asking import allowed_actions
 from wfcelery.service.context import Context
-from wfcelery.service.joining import joined_transaction
-from wfcelery.service.views import CommitView, RunSummary, RunView, StepView, attempts_of, error_view
-from wfcelery.store import inbox, reading
+from wfcelery.service.views import CommitView, DeedView, RunSummary, RunView, StepView, attempts_of, error_view
+from wfcelery.store import audit, reading
 from wfcelery.store.failures import CommitUnknown
 from wfcelery.store.reading import HistoryRow, RunRecord, StepRecord
 
@@ -106,6 +105,7 @@ def shown(context: Context, id_or_key: str) -> RunView:
         steps = reading.steps(tx, found.id)
         history = reading.history(tx, found.id)
         label = reading.definition_label(tx, found.definition)
+        deeds = audit.deeds(tx, found.id)
     attempts = attempts_of(history)
     views = [_step(found, step, attempts) for step in steps]
     counts: dict[str, int] = {}
@@ -121,42 +121,9 @@ def shown(context: Context, id_or_key: str) -> RunView:
         executing=[view.name if view.item is None else f"{view.name}[{view.item}]" for view in views if view.status == "running"],
         steps=views,
         has_output=found.has_output,
-        allowed_actions=allowed_actions(found),
+        allowed_actions=allowed_actions(found.status),
+        audit=[DeedView(at=deed.at, actor=deed.actor, verb=deed.verb, reason=deed.reason) for deed in deeds],
     )
-
-
-def allowed_actions(run: RunRecord) -> Sequence[str]:
-    """The verbs that this run can take now."""
-    return () if run.status in (*ENDED, "cancelling") else ("cancel",)
-
-
-def cancel(context: Context, run: UUID, reason: str, by: str | None = None, **options: Any) -> None:
-    """Put a cancel into the run's inbox and ring; in the app's own transaction where one is open.
-
-    Nothing but an insert, so a slow request holds up nobody. Where that transaction is another database's, after
-    its commit. Raises NotFound.
-    """
-    check_text("cancel", "reason", reason or "operator cancel")
-    joined = joined_transaction(context, options)
-    data = {"reason": reason or "operator cancel", "by": by}
-    if joined is None:
-        with context.transaction() as tx:
-            ring = _put(tx, run, data)
-        context.bell.ring([ring])
-    elif joined.tx is None:
-        status_of(context, run)
-        joined.after_commit(lambda: cancel(context, run, reason, by, join=False))
-    else:
-        ring = _put(joined.tx, run, data)
-        joined.after_commit(lambda: context.bell.ring([ring]))
-
-
-def _put(tx: Any, run: UUID, data: dict[str, Any]) -> RingRun:
-    found = reading.find_runs(tx, str(run), None, limit=1)
-    if not found:
-        raise NotFound("run", str(run))
-    inbox.put(tx, found[0].organization_id, run, "cancel", data)
-    return RingRun(found[0].organization_id, run, found[0].queue)
 
 
 def _summary(run: RunRecord) -> dict[str, Any]:

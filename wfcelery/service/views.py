@@ -76,6 +76,15 @@ class RunSummary(View):
     error: ErrorView | None = None
 
 
+class DeedView(View):
+    """What somebody asked of a run."""
+
+    at: datetime
+    actor: str | None = None
+    verb: str
+    reason: str | None = None
+
+
 class RunView(RunSummary):
     """A run with all its steps: which have ended how, which are open, and why it goes no further."""
 
@@ -88,6 +97,7 @@ class RunView(RunSummary):
     steps: Sequence[StepView]
     has_output: bool = False
     allowed_actions: Sequence[str] = ()
+    audit: Sequence[DeedView] = ()
 
 
 class CommitView(View):

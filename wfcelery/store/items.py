@@ -1,4 +1,4 @@
-"""Items of a fan-out: rows alike in everything but their id and value, thousands in one statement; and what they came to.
+"""Rows alike in everything but their id and value, thousands in one statement: items of a fan-out, and what a pause holds.
 
 PostgreSQL takes them as arrays; SQLite, where a statement costs no round trip, one by one.
 """
@@ -18,17 +18,20 @@ from wfcelery.definition.values import dumps, loads
 from wfcelery.errors import RowChanged
 from wfcelery.store.database import Tx
 from wfcelery.store.schema import step
-from wfcelery.store.statements import Ids, Numbers, Parameters, Statement, Texts, among, by_the_way, clock, is_one_of, one
+from wfcelery.store.statements import Ids, Numbers, Parameters, Statement, Texts, among, by_the_way, clock, is_one_of, later, one
 
 FEW = 3  # rows that are no crowd
 
 _IDLE = (StepStatus.READY, StepStatus.HELD, StepStatus.BLOCKED)
+_TURNED = ((StepStatus.READY, StepStatus.HELD), (StepStatus.HELD, StepStatus.READY))  # their due time stays as it is
 _WRONG = frozenset({StepStatus.FAILED, StepStatus.TIMED_OUT})
 Alike = tuple[Any, ...]
 
 
-def save_alike(tx: Tx, decision: Decision) -> list[StepRow]:
+def save_alike(tx: Tx, decision: Decision, ring_in: float) -> list[StepRow]:
     """Write the crowds among the rows of a decision; the rest is the caller's to write one by one.
+
+    `ring_in`: seconds after which the sweep rings for a step that is let go now.
 
     Raises RowChanged where a row is no longer what it was read as.
     """
@@ -41,7 +44,9 @@ def save_alike(tx: Tx, decision: Decision) -> list[StepRow]:
         else:
             crowds.setdefault(alike, []).append(row)
     for alike, rows in crowds.items():
-        if len(rows) < FEW:
+        if alike[0] == "turned":
+            _turn(tx, decision, rows, ring_in)
+        elif len(rows) < FEW:
             rest.extend(rows)
         elif alike[0] == "born":
             _bear(tx, decision, rows)
@@ -54,6 +59,8 @@ def save_alike(tx: Tx, decision: Decision) -> list[StepRow]:
 
 def _alike(row: StepRow) -> Alike | None:
     """What rows of one crowd have in common; None: the row goes alone."""
+    if row.seen is not None and (row.seen[0], row.status) in _TURNED:
+        return "turned", row.seen[0], row.why
     if row.item == NO_ITEM:
         return None
     if row.seen is None:
@@ -174,6 +181,34 @@ def _close(tx: Tx, decision: Decision, rows: list[StepRow]) -> None:
     _all_met(tx.execute(_CLOSE, given).count, decision, rows)
 
 
+# -- held and let go ----------------------------------------------------------------------------------------------------
+
+_HOLD = Statement(
+    sa.update(step)
+    .where(among(step.c.id, one("ids", Ids)), by_the_way(step.c.status) == "ready", step.c.token.is_(None))
+    .values(status="held", why=one("new_why", sa.Text), ring_at=sa.null())
+)
+_soon = later(one("ring_in", sa.Float))
+_RELEASE = Statement(
+    sa.update(step)
+    .where(among(step.c.id, one("ids", Ids)), by_the_way(step.c.status) == "held")
+    .values(
+        status="ready",
+        why=sa.null(),
+        due_at=sa.func.coalesce(step.c.due_at, clock()),
+        ring_at=sa.case((step.c.item != NO_ITEM, sa.null()), (step.c.due_at > _soon, step.c.due_at), else_=_soon),
+    )
+)
+
+
+def _turn(tx: Tx, decision: Decision, rows: list[StepRow], ring_in: float) -> None:
+    if rows[0].status is StepStatus.HELD:
+        count = tx.execute(_HOLD, {"ids": _ids(rows), "new_why": rows[0].why}).count
+    else:
+        count = tx.execute(_RELEASE, {"ids": _ids(rows), "ring_in": ring_in}).count
+    _all_met(count, decision, rows)
+
+
 # -- results ------------------------------------------------------------------------------------------------------------
 
 PAGE = 5_000  # items read at a time: beside their results, only so many rows are in memory
@@ -217,7 +252,7 @@ def _ids(rows: Iterable[StepRow]) -> list[UUID]:
 
 def _all_met(count: int, decision: Decision, rows: list[StepRow]) -> None:
     if count != len(rows):
-        raise RowChanged(f"{len(rows) - count} items of run {decision.run.id}")
+        raise RowChanged(f"{len(rows) - count} steps of run {decision.run.id}")
 
 
 def _text(value: Any) -> str | None:

@@ -122,7 +122,11 @@ def _step_values(p: str) -> dict[str, Any]:
         }.items()
     }
     given = one(p + "due_at", Instant)
-    due = sa.case((given.is_not(None), given), (status == "ready", later(one(p + "delay", sa.Float))), else_=sa.null())
+    delay = one(p + "delay", sa.Float)
+    # What is held keeps the time before which it must not run; it is ready only when it is let go.
+    due = sa.case(
+        (given.is_not(None), given), (status == "ready", later(delay)), (sa.and_(status == "held", delay > 0), later(delay)), else_=sa.null()
+    )
     ended = sa.case((one(p + "ended", sa.Boolean), clock()), else_=sa.null())
     return plain | {"due_at": due, "ended_at": ended}
 
@@ -317,7 +321,7 @@ def _save_steps(tx: Tx, decision: Decision, rings: bool) -> None:
     changed: list[Parameters] = []
     place = {"organization_id": decision.run.organization_id, "run": decision.run.id}
     # Changes in the order of their ids: no two transactions of one run are open at once, but claims lock rows too.
-    for row in items.save_alike(tx, decision):
+    for row in items.save_alike(tx, decision, RING_AFTER if rings else 0.0):
         values = step_parameters(decision, row, rings)
         if row.seen is None:
             values |= place | {"id": row.id, "name": row.name, "item": row.item, "round": row.round, "fan_out": row.fan_out}

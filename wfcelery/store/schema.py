@@ -211,7 +211,7 @@ inbox = sa.Table(
     sa.Column("data", sa.Text, nullable=False),
     sa.Index("wf_inbox_run", "run"),
     sa.Index("wf_inbox_ring", "ring_at"),
-    _one_of("fact", ("reported", "cancel", "retry"), "wf_inbox_fact"),
+    _one_of("fact", ("reported", "cancel", "terminate", "pause", "resume", "retry"), "wf_inbox_fact"),
     # A queue: nearly all rows are dead ones, so a share of the table's size says nothing.
     postgresql_with={"autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 1000},
 )
@@ -271,6 +271,20 @@ idempotency = sa.Table(
     sa.Column("expires_at", Instant, nullable=False),
     sa.Index("wf_idempotency_expires", "expires_at"),
     sa.CheckConstraint("(token is null) = (result is not null)", name="wf_idempotency_result"),
+)
+
+audit = sa.Table(
+    "wf_audit",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    _organization(),
+    sa.Column("run", sa.Uuid),  # no foreign key: what was done to a run outlives it
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("actor", sa.Text),
+    sa.Column("verb", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Index("wf_audit_run", "run", "at"),
+    sa.Index("wf_audit_newest", "organization_id", "at"),
 )
 
 worker = sa.Table(

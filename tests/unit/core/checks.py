@@ -101,7 +101,11 @@ class Checked(Stored):
         run = self.run
         assert run.version == len(self.history)
         assert decision.ended == (run.status in RUN_ENDED)
-        assert (run.status is RunStatus.WAITING) == (run.open_steps == run.open_waits > 0 and run.ending is None)
+        only_waits = run.open_steps == run.open_waits > 0 and run.ending is None and run.status is not RunStatus.PAUSED
+        assert (run.status is RunStatus.WAITING) == only_waits
+        for row in self.steps.values():
+            assert row.status is not StepStatus.READY or run.status is not RunStatus.PAUSED, f"{row.name} is ready while its run is paused"
+            assert row.status is not StepStatus.HELD or (row.why == "paused") <= (run.status is RunStatus.PAUSED), f"{row.name} is held on"
         assert (run.status in RUN_ENDED) == (run.open_steps == 0), f"{run.open_steps} steps are open and the run is {run.status}"
         assert run.status is not RunStatus.CANCELLING or run.ending is not None
         if run.status in RUN_ENDED:
@@ -146,7 +150,7 @@ class Checked(Stored):
         ends = {name: end for name, end in self.observed().items() if end not in ("failed", "timed_out") or self._handled(name, end)}
         expected = oracle.places(self.graph, ends, self.flats)
         rows = self.tasks()
-        strict = self.run.status in (RunStatus.RUNNING, RunStatus.WAITING, RunStatus.SUCCEEDED)
+        strict = self.run.status in (RunStatus.RUNNING, RunStatus.WAITING, RunStatus.PAUSED, RunStatus.SUCCEEDED)
         for name, place in expected.items():
             row = rows.get(name)
             found = _place_of(row)

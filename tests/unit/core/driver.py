@@ -29,15 +29,19 @@ from wfcelery.core.events import (
     ItemEnd,
     Lost,
     Parked,
+    PauseAsked,
     Reported,
+    ResumeAsked,
     RetryAsked,
     Succeeded,
+    TerminateAsked,
     WaitCame,
 )
 from wfcelery.core.rows import NO_ITEM, Ended, Slice, StepRow
 from wfcelery.core.states import RUN_ENDED, RUN_TABLE, STEP_ENDED, STEP_TABLE, RunStatus, StepStatus
 
 WORKER = UUID(int=7)
+_ANYBODYS = (RetryAsked, CancelAsked, TerminateAsked, PauseAsked, ResumeAsked, DeadlinePassed, GracePassed, Reported, Expanded)
 TOO_LONG = 2_000  # commits after which a run is taken to be endless
 
 
@@ -54,8 +58,9 @@ class World(Checked):
         """As the worker that holds a kept step which it has not begun."""
         assert kept.token is not None
         token, was_ending = kept.token, self.run.ending is not None
+        was_ending = was_ending or self.run.status is RunStatus.PAUSED
         decision = self._commit(facts, lambda view: give_back(view, (kept.id, token), facts, self.mint), named_by(facts) | {kept.id})
-        if decision.run.ending is not None and not was_ending:
+        if (decision.run.ending is not None or decision.run.status is RunStatus.PAUSED) and not was_ending:
             left = self.steps[kept.id]
             assert left.status is not StepStatus.RUNNING, "a kept step that was not begun is left behind"
             assert left.attempt == kept.attempt - 1
@@ -196,9 +201,9 @@ class World(Checked):
         """Begin the run and let things happen in a random order until it is over and nothing can happen any more."""
         if -1 in (self.scenario.cancel_after, self.scenario.end_after):
             self.asked = "deadline" if self.scenario.cancel_after is None else "cancel"
-            self.tell(DeadlinePassed() if self.scenario.cancel_after is None else CancelAsked("enough"))
+            self.tell(DeadlinePassed() if self.scenario.cancel_after is None else self._end())
             assert not self.steps
-        self.tell(Begun())
+        self.tell(Begun(), *([PauseAsked("wait")] if self.scenario.pause_after == -1 else []))
         for commits in range(TOO_LONG):
             self._interfere(commits)
             doings = self._doings()
@@ -217,12 +222,17 @@ class World(Checked):
         self._expand_too_late()
         if commits == story.cancel_after and self.asked is None:
             self.asked = "cancel"
-            self.inbox.append(CancelAsked("enough"))
+            self.inbox.append(self._end())
+        if commits == story.pause_after:
+            self.inbox.append(PauseAsked("wait"))
         if commits == story.end_after and self.asked is None and self.run.status not in RUN_ENDED:
             self.asked = "deadline"
             self.tell(DeadlinePassed())
         if self.told and self.random.random() < 0.1:
             self._repeat(self.random.choice(self.told))
+
+    def _end(self) -> Fact:
+        return TerminateAsked("enough") if self.scenario.terminates else CancelAsked("enough")
 
     def _expand_too_late(self) -> None:
         """A worker has seen that items are still to be born, and says so when it may no longer matter."""
@@ -232,7 +242,7 @@ class World(Checked):
 
     def _repeat(self, fact: Fact) -> None:
         """A fact that has been told before changes nothing any more."""
-        if isinstance(fact, RetryAsked | CancelAsked | DeadlinePassed | GracePassed | Reported | Expanded):
+        if isinstance(fact, _ANYBODYS):
             return
         before = repr((self.run, self.steps, self.waits, self.letters))
         self.tell(fact)
@@ -256,6 +266,8 @@ class World(Checked):
                 doings.append(partial(self.tell, WaitCame(wait.step, wait.id)))
         if self.inbox:
             doings.append(self._drain)
+        if self.run.status is RunStatus.PAUSED:
+            doings.append(partial(self.inbox.append, ResumeAsked()))
         if self.run.status is RunStatus.CANCELLING and self.scenario.grace_passes:
             doings.append(partial(self.tell, GracePassed()))
         return doings

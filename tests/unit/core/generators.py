@@ -45,6 +45,8 @@ class Scenario:
     seed: int = 0
     cancel_after: int | None = None  # doings after which somebody cancels; -1: before the run is begun
     end_after: int | None = None  # doings after which the run's deadline passes
+    pause_after: int | None = None  # doings after which somebody pauses it; whoever resumes it is one of the doings then; -1: as it is begun
+    terminates: bool = False  # whether a cancel is a terminate
     grace_passes: bool = False  # whether the grace of a cancel ends before what is under way
     end_again: int | None = None  # the same, counted from each retry
     retries: int = 0  # how often a failed run's open dead letters are tried again
@@ -234,6 +236,8 @@ def scenarios(draw: st.DrawFn, most: int = 12, smooth: bool = False, again: bool
         attempts,
         seed,
         cancel_after=draw(st.integers(-1, 12)) if story == 0 else None,
+        pause_after=draw(st.integers(-1, 12)) if draw(st.integers(0, 2)) == 0 else None,
+        terminates=draw(st.booleans()),
         end_after=draw(st.integers(-1, 12)) if story == 1 else None,
         grace_passes=draw(st.booleans()),
         end_again=draw(st.integers(0, 8)) if again and story == 2 else None,

@@ -53,6 +53,17 @@ STORIES: list[tuple[list[dict[str, Any]], dict[tuple[str, int], list[str]], dict
         {"retries": 3},
     ),
     ([_task("a"), _task("x"), _task("c", after={"a": None}, items=BROKEN)], {("x", -1): ["fail"]}, {"end_after": 2, "retries": 1}),
+    ([_task("a"), _task("b")], {}, {"pause_after": -1}),
+    ([SLEEP], {}, {"pause_after": 0}),
+    ([SLEEP], {}, {"pause_after": 0, "cancel_after": 1}),
+    ([SLEEP], {}, {"pause_after": 0, "end_after": 1}),
+    ([_task("a")], {}, {"pause_after": 1}),
+    ([_task("a")], {("a", -1): ["fail"]}, {"pause_after": 1}),
+    ([_task("a", retry={"count": 1})], {("a", -1): ["fail"]}, {"pause_after": 1}),
+    (ABC, {}, {"pause_after": 1, "cancel_after": 3}),
+    (ABC, {}, {"pause_after": 2, "cancel_after": 4}),
+    ([*ABC, _task("d", after=dict.fromkeys("abc"))], {}, {"pause_after": 2}),
+    ([_task("f", items=6, concurrency=2), _task("x")], {}, {"pause_after": 2}),
 ]
 
 

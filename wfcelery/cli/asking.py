@@ -1,0 +1,85 @@
+"""`wfcelery runs cancel | terminate | pause | resume`: what people ask runs to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from getpass import getuser
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wfcelery.cli import output
+from wfcelery.cli.target import context
+from wfcelery.errors import NotAllowedNow, NotFound
+
+if TYPE_CHECKING:
+    from wfcelery.service.context import Context
+    from wfcelery.store.reading import RunRecord
+
+
+def _verb(function: Callable[..., Any]) -> click.Command:
+    """A command on any number of runs, by who is logged in here unless another is named."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="One JSON object a line."),
+        click.option("--by", help="Who asks for it, for the history and the audit.  [who is logged in]"),
+        click.argument("run", nargs=-1, required=True),
+    ):
+        function = option(function)
+    return click.command()(click.pass_context(function))
+
+
+_reason = click.option("--reason", help="Why, for the history and the audit.")
+
+
+@_verb
+@_reason
+def cancel(ctx: click.Context, /, run: tuple[str, ...], reason: str | None, by: str | None, as_json: bool) -> None:
+    """Ask runs to end: what has not begun never will, what is under way is told. One that has ended is refused."""
+    _ask(ctx, run, "cancel", reason, by, as_json)
+
+
+@_verb
+@_reason
+def terminate(ctx: click.Context, /, run: tuple[str, ...], reason: str | None, by: str | None, as_json: bool) -> None:
+    """End runs at once: what is under way is fenced, and its results change nothing."""
+    _ask(ctx, run, "terminate", reason, by, as_json)
+
+
+@_verb
+@_reason
+def pause(ctx: click.Context, /, run: tuple[str, ...], reason: str | None, by: str | None, as_json: bool) -> None:
+    """Let nothing new begin in runs until they are resumed; what is under way ends as it ends."""
+    _ask(ctx, run, "pause", reason, by, as_json)
+
+
+@_verb
+def resume(ctx: click.Context, /, run: tuple[str, ...], by: str | None, as_json: bool) -> None:
+    """Let paused runs go on."""
+    _ask(ctx, run, "resume", None, by, as_json)
+
+
+def _ask(ctx: click.Context, runs: tuple[str, ...], verb: str, reason: str | None, by: str | None, as_json: bool) -> None:
+    from wfcelery.service import asking
+
+    here = context(ctx)
+    for one in runs:
+        found = _that_can(here, one, verb)
+        asking.ask(here, found.id, verb, reason, by or getuser())
+        if as_json:
+            click.echo(json.dumps({"id": str(found.id), "asked": verb, "reason": reason}))
+        else:
+            output.say(f"{found.id}: {verb} asked for")
+
+
+def _that_can(here: Context, one: str, verb: str) -> RunRecord:
+    from wfcelery.service import asking, runs
+
+    found = runs.find(here, one)
+    if found is None:
+        raise NotFound("run", one)
+    can = asking.allowed_actions(found.status)
+    if verb not in can:
+        more = f"; it can be asked to {', '.join(can)}" if can else ""
+        raise NotAllowedNow(f"run {found.id} is {found.status}{more}", found.status)
+    return found

@@ -1,0 +1,75 @@
+"""What people ask a run to do: a row in its inbox, and one of the audit beside it; a dispatcher does it under the run's lock.
+
+Nothing but inserts, so a slow request holds up nobody; in the app's own transaction where one is open, and where that is
+another database's, after its commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from wfcelery.core.decision import RingRun
+from wfcelery.errors import NotAllowedNow, NotFound
+from wfcelery.service.asked import check_text
+from wfcelery.service.context import Context
+from wfcelery.service.joining import joined_transaction
+from wfcelery.store import audit, inbox, reading
+from wfcelery.store.database import Tx
+
+# What a run can be asked for where it stands. What is asked of one that has moved on meanwhile changes nothing but its history.
+_ACTIONS: Mapping[str, Sequence[str]] = {
+    "pending": ("cancel", "terminate"),
+    "running": ("pause", "cancel", "terminate"),
+    "waiting": ("pause", "cancel", "terminate"),
+    "paused": ("resume", "cancel", "terminate"),
+    "cancelling": ("terminate",),
+}
+_SILENT = ("cancel", "terminate")  # who asks for the end of a run that has ended has it already
+
+
+def allowed_actions(status: str) -> Sequence[str]:
+    """The verbs that a run of this status can take now."""
+    return _ACTIONS.get(status, ())
+
+
+def ask(context: Context, run: UUID, verb: str, reason: str | None = None, by: str | None = None, **options: Any) -> None:
+    """Ask a run for one of its actions, and ring. `reason` and `by` are kept in its history and in the audit.
+
+    Raises NotFound; NotAllowedNow where a run that stands as this one does cannot be paused or resumed; InvalidInput where
+    reason or actor is no text.
+    """
+    for name, given in (("reason", reason), ("by", by)):
+        if given is not None:
+            check_text(verb, name, given)
+    joined = joined_transaction(context, options)
+    if joined is None:
+        with context.transaction() as tx:
+            ring = _put(tx, run, verb, reason, by)
+        context.bell.ring([ring])
+    elif joined.tx is None:
+        with context.transaction() as tx:
+            _found(tx, run, verb)
+        joined.after_commit(lambda: ask(context, run, verb, reason, by, join=False))
+    else:
+        ring = _put(joined.tx, run, verb, reason, by)
+        joined.after_commit(lambda: context.bell.ring([ring]))
+
+
+def _put(tx: Tx, run: UUID, verb: str, reason: str | None, by: str | None) -> RingRun:
+    found = _found(tx, run, verb)
+    reason = reason or (None if verb == "resume" else f"operator {verb}")
+    inbox.put(tx, found.organization_id, run, verb, {"reason": reason, "by": by})
+    audit.tell(tx, found.organization_id, run, verb, by, reason)
+    return RingRun(found.organization_id, run, found.queue)
+
+
+def _found(tx: Tx, run: UUID, verb: str) -> reading.RunRecord:
+    found = reading.find_runs(tx, str(run), None, limit=1)
+    if not found:
+        raise NotFound("run", str(run))
+    if verb not in _SILENT and verb not in allowed_actions(found[0].status):
+        can = allowed_actions(found[0].status)
+        raise NotAllowedNow(f"run {run} is {found[0].status}: it can be asked to {', '.join(can)}" if can else f"run {run} is {found[0].status}")
+    return found[0]
