@@ -49,9 +49,9 @@ def is_current(row: StepRow | None, token: UUID, status: StepStatus = StepStatus
 
 def offer(draft: Draft, row: StepRow) -> None:
     """Let a step be claimed by whoever can, and ring for it; while its run is paused it is held instead."""
-    if make_ready(draft, row):
-        row.ring = True
-        draft.note("step_ready", row)
+    row.ring = make_ready(draft, row)
+    draft.note("step_ready", row)
+    if row.ring:
         draft.ring_step(row, draft.plan.nodes[row.name].action)
     else:
         draft.note("step_held", row, why=PAUSED)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import STEP_ENDED, RunStatus, StepStatus
+from wfcelery.core.step_machine import PAUSED
 from wfcelery.definition.plan import Edge, Node, Plan
 from wfcelery.service.invariants.attempts import SLACK
 from wfcelery.service.invariants.case import Case, called, named
@@ -166,16 +167,28 @@ def _items(case: Case, row: StepRow, items: list[StepRow]) -> Iterator[str]:
             yield f"step {row.name}: its history knows {len(told)} items, and {len(items)} have rows"
 
 
-@invariant(17, "ending", "Once a run is being ended no step begins, and only attempts that were claimed before are recorded.")
-def an_ending_run_begins_nothing(case: Case) -> Iterator[str]:
+_STOPS = ("run_ending", "run_paused")
+_LET_GO = ("step_released", "items_let_go", "items_released")
+
+
+@invariant(
+    17, "ending", "While a run is being ended, or is paused, no step begins, and only attempts that were claimed before are recorded."
+)
+def an_ending_or_paused_run_begins_nothing(case: Case) -> Iterator[str]:
     if case.story is None:
         return
     ending: Told | None = None
+    paused: Told | None = None
     for told in case.story.facts:
         if told.what == "run_ending":
-            ending = told
+            ending, paused = told, None
         elif told.what == "run_reopened":
             ending = None
+        elif told.what in ("run_paused", "run_resumed"):
+            paused = told if told.what == "run_paused" else None
+        elif paused is not None and told.what in _LET_GO:
+            where = f"in version {told.version}, while the run was paused since version {paused.version}"
+            yield f"{told.what} of step {told.fact.get('step')} {where}"
         elif ending is not None and told.what in _ADVANCES:
             where = f"in version {told.version}, after the run was ending in version {ending.version}"
             yield f"{told.what} of step {told.fact.get('step')} {where}"
@@ -183,14 +196,14 @@ def an_ending_run_begins_nothing(case: Case) -> Iterator[str]:
 
 
 def _late_claims(case: Case, story: Chronicle) -> Iterator[str]:
-    endings = [told for told in story.facts if told.what in ("run_ending", "run_reopened")]
+    endings = [told for told in story.facts if told.what in (*_STOPS, "run_reopened", "run_resumed")]
     if not endings:
         return
     for place in case.rows:
         for closing in story.closings(place):
             before = [told for told in endings if told.version < closing.told.version]
-            if before and before[-1].what == "run_ending" and closing.started is not None and closing.started > before[-1].at + SLACK:
-                yield f"step {named(place)} was claimed after the run was ending in version {before[-1].version}"
+            if before and before[-1].what in _STOPS and closing.started is not None and closing.started > before[-1].at + SLACK:
+                yield f"step {named(place)} was claimed after {before[-1].what} in version {before[-1].version}"
 
 
 @invariant(19, "timers", "A timer fires once, and never before its time by the database's clock; with workers up, not much later.", "bound")
@@ -240,14 +253,17 @@ def waits_belong_to_steps(case: Case) -> Iterator[str]:
     yield from (f"wait {wait.id} is of a step that has no row" for wait in case.found.waits if wait.step not in steps)
 
 
-@invariant(49, "held", "A held step has a recorded reason that still holds: its fan-out has not let it go.")
+@invariant(49, "held", "A held step has a recorded reason that still holds: its run is paused, or its fan-out has not let it go.")
 def held_steps_have_a_reason(case: Case) -> Iterator[str]:
     fans = {row.id: row for row in case.tasks()}
     for row in case.found.steps:
         if row.status is not StepStatus.HELD:
             continue
         own = fans.get(row.fan_out) if row.fan_out is not None else None
-        if row.why != "concurrency" or own is None:
+        if row.why == PAUSED:
+            if case.run.status is not RunStatus.PAUSED:
+                yield f"step {called(row)} is held because its run is paused, and that is {case.run.status}"
+        elif row.why != "concurrency" or own is None:
             yield f"step {called(row)} is held because of {row.why!r}, which is no reason"
         elif own.status is not StepStatus.WAITING or row.item < own.fired:
             yield f"step {called(row)} is held, and {own.name} has let {own.fired} items go"

@@ -64,9 +64,13 @@ def history_folds_to_the_rows(case: Case) -> Iterator[str]:
                 yield f"step {named(place)}: its history says {what} {said}, its row {found}"
 
 
-@invariant(34, "live cause", "A run that has not ended has something that will move it: a row that is due or under way, a wait, its inbox.")
+@invariant(
+    34,
+    "live cause",
+    "A run that has not ended has something that will move it: a row that is due or under way, a wait, its inbox, or who resumes it.",
+)
 def something_moves_the_run(case: Case) -> Iterator[str]:
-    if case.ended or case.quarantined or case.found.inbox or case.found.open_waits:
+    if case.ended or case.quarantined or case.found.inbox or case.found.open_waits or case.run.status is RunStatus.PAUSED:
         return
     if case.run.status is RunStatus.PENDING and case.found.due_at is not None:
         return
