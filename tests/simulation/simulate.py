@@ -119,11 +119,17 @@ class Simulation:
         self.fleet.authors.tasks[run] = {task["name"]: task for task in flat(graph["tasks"])}
         client = SimProcess(f"client{number}")
         self.world.spawn(client, lambda: self._start(number, run, definition, graph), self.world.random.uniform(0.0, 2.0))
-        when = self.story.cancels[number]
+        pause = self.story.pauses[number]
+        if pause is not None:
+            self._then(client, run, pause[0], partial(self._pause, run, pause[1]))
+        self._then(client, run, self.story.cancels[number], partial(self._cancel, run))
+
+    def _then(self, client: SimProcess, run: UUID, when: float | str | None, what: Callable[[], None]) -> None:
+        """After so many seconds, or while this step is executed, once."""
         if isinstance(when, str):
-            self.fleet.authors.meanwhile[run, when] = partial(self.world.spawn, client, partial(self._cancel, run))
+            self.fleet.authors.meanwhile[run, when] = partial(self.world.spawn, client, what)
         elif when is not None:
-            self.world.spawn(client, lambda: self._cancel(run), when)
+            self.world.spawn(client, what, when)
 
     def _start(self, number: int, run: UUID, definition: Definition, graph: Graph) -> None:
         """As `start_workflow`: until there is an answer, with the same id; then a ring, which may be lost."""
@@ -145,13 +151,27 @@ class Simulation:
 
     def _cancel(self, run: UUID) -> None:
         self.cancelled.add(run)
+        self._ask(run, "terminate" if self.story.terminates else "cancel")
 
-        def cancel() -> None:
+    def _pause(self, run: UUID, seconds: float) -> None:
+        self._ask(run, "pause")
+        self.world.pause(seconds)
+        self._ask(run, "resume")
+
+    def _resume_all(self) -> None:
+        """An operator who forgets none: a pause whose answer was lost may have been asked for twice."""
+        while self._open:
+            for (run,) in self.fleet.database.query("select id from wf_run where status = 'paused'"):
+                self._ask(UUID(hex=run), "resume")
+            self.world.pause(3.0)
+
+    def _ask(self, run: UUID, verb: str) -> None:
+        def ask() -> None:
             with self.fleet.database.transaction() as tx:
                 if self.fleet.database.exists(tx, run):
-                    put(tx, "default", run, "cancel", {"reason": "changed their mind", "by": None})
+                    put(tx, "default", run, verb, {"reason": "changed their mind", "by": None})
 
-        self._until_answered(cancel)
+        self._until_answered(ask)
         self.fleet.bus.put(Message("default", run))
 
     def _until_answered(self, what: Callable[[], None]) -> None:
@@ -174,6 +194,8 @@ class Simulation:
         for worker in self.fleet.workers:
             for process in [worker.process, *(child.process for child in worker.children)]:
                 process.stopped_until = 0.0
+        if any(self.story.pauses):
+            self.world.spawn(SimProcess("operator"), self._resume_all)
 
     def _drain(self, what: str) -> None:
         self._look_for_open()

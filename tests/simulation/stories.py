@@ -60,6 +60,8 @@ class Story:
     run_ahead: float
     trouble: float  # seconds for which things go wrong
     cancels: tuple[float | str | None, ...] = ()  # when somebody cancels the run: after seconds, or while this step is executed
+    pauses: tuple[tuple[float | str, float] | None, ...] = ()  # when somebody pauses the run, as `cancels`, and for how long
+    terminates: bool = False  # whether a cancel is a terminate
     deadlines: tuple[float | None, ...] = ()
     delays: tuple[float | None, ...] = ()
     retries: int = 0  # rounds in which somebody retries all open dead letters
@@ -81,6 +83,7 @@ def story_of(seed: int) -> Story:
     random = Random(seed)
     story = _troubled(random, seed)
     story = _with_sleepers(story, Random(f"{seed} sleeps"))
+    story = _with_pauses(story, Random(f"{seed} pauses"))
     apart = Random(f"{seed} apart")
     if apart.random() < 0.1:  # nothing else goes wrong
         transactional = _actions(story.graphs) if apart.random() < 0.4 else []
@@ -104,6 +107,16 @@ def _with_sleepers(story: Story, random: Random) -> Story:
         deadlines=(*story.deadlines, *none),
         delays=(*story.delays, *none),
     )
+
+
+def _with_pauses(story: Story, random: Random) -> Story:
+    pauses = tuple(_pause(random, graph) if random.random() < 0.2 else None for graph in story.graphs)
+    return replace(story, pauses=pauses, terminates=random.random() < 0.3)
+
+
+def _pause(random: Random, graph: Graph) -> tuple[float | str, float]:
+    when = random.uniform(0.0, 10.0) if random.random() < 0.5 else str(random.choice(names_of(graph["tasks"])))
+    return when, random.uniform(0.05, 8.0)
 
 
 def _sleeper(number: int, naps: int) -> Graph:

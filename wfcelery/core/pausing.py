@@ -24,7 +24,7 @@ def on_pause_asked(draft: Draft, fact: PauseAsked) -> None:
     """Hold everything that could be claimed; a run that has not begun, or is over, or about to be, refuses."""
     run = draft.run
     if run.status not in _GOING_ON or run.ending is not None:
-        draft.note("pause_refused", by=fact.by, why=f"the run is {run.status}")
+        _refuse(draft, "pause", fact.by)
         return
     become(draft, RunStatus.PAUSED)
     run.reason = fact.reason
@@ -41,7 +41,7 @@ def on_resume_asked(draft: Draft, fact: ResumeAsked) -> None:
     """Let go what was held because of the pause, and as many items as their fan-outs have room for."""
     run = draft.run
     if run.status is not RunStatus.PAUSED or run.ending is not None:
-        draft.note("resume_refused", by=fact.by, why=f"the run is {run.status}")
+        _refuse(draft, "resume", fact.by)
         return
     become(draft, RunStatus.RUNNING)
     run.reason = None
@@ -57,6 +57,11 @@ def on_resume_asked(draft: Draft, fact: ResumeAsked) -> None:
     for row in rows:
         if row.status is StepStatus.WAITING and row.items_left is not None and row.why is None:
             _go_on(draft, row, [item for item in rows if item.fan_out == row.id])
+
+
+def _refuse(draft: Draft, verb: str, by: str | None) -> None:
+    if draft.run.status is not RunStatus.PENDING:  # which has no history yet
+        draft.note(f"{verb}_refused", by=by, why=f"the run is {draft.run.status}")
 
 
 def _go_on(draft: Draft, row: StepRow, items: list[StepRow]) -> None:
