@@ -49,7 +49,7 @@ def test_six_verbs_in_python(here: Fleet) -> None:
 
 @pytest.mark.promise("E20")
 def test_six_verbs_on_the_command_line(here: Fleet) -> None:
-    given = json.dumps({"word": "a", "seconds": 1.0})
+    given = json.dumps({"word": "a", "seconds": 6.0})
     run = json.loads(here.run("runs", "start", "slow_in_the_middle", given, "--json"))["id"]
     executing(here, run, "slow")
     assert json.loads(here.run("runs", "pause", run, "--reason", "month end", "--json"))["asked"] == "pause"
@@ -65,7 +65,7 @@ def test_six_verbs_on_the_command_line(here: Fleet) -> None:
 
 
 def test_a_terminated_run_has_ended_at_once_and_what_was_under_way_changes_nothing(here: Fleet) -> None:
-    run = here.start("slow_in_the_middle.bind('a', 2.0)")
+    run = here.start("slow_in_the_middle.bind('a', 8.0)")
     executing(here, run, "slow")
     here.run("runs", "terminate", run, "--reason", "wrong customer")
     eventually(lambda: here.status(run) == "cancelled", within=10)

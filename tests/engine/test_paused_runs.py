@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from uuid import UUID
+
 import pytest
 
 from tests.engine.machine import Machine
 from tests.engine.test_facts_from_outside import GRAPH, PAY
-from tests.store.rows import look
+from tests.store.rows import change, look
 from wfcelery.engine import executing
 from wfcelery.engine.dispatching import drain
 from wfcelery.engine.ports import Call, Outcome, Raised
@@ -26,9 +29,12 @@ tasks:
 """
 
 
-def _pausing(during: str) -> object:
+def _pausing(during: str) -> Callable[[Machine, Call], Outcome | None]:
+    """Pause the run while this step, or item, is executed for the first time."""
+
     def pause(machine: Machine, call: Call) -> None:
-        if machine.calls[during] == 1 and call.name == during.partition("[")[0] and (call.item < 0 or f"{call.name}[{call.item}]" == during):
+        executed = call.name if call.item < 0 else f"{call.name}[{call.item}]"
+        if executed == during and machine.calls[during] == 1:
             machine.put("pause", reason="month end", by="ada")
 
     return pause
@@ -47,7 +53,7 @@ def _resumed(machine: Machine) -> str:
 @pytest.mark.parametrize("keeps", [True, False], ids=["steps are kept", "steps are rung"])
 @pytest.mark.parametrize("during", ["a", "b", "pack[0]"])
 def test_a_pause_is_applied_by_whoever_commits_next(database: Database, during: str, keeps: bool) -> None:
-    machine = Machine(database, GRAPH, _pausing(during))  # type: ignore[arg-type]
+    machine = Machine(database, GRAPH, _pausing(during))
     machine.keeps = keeps
     _until_it_rests(machine)
     assert machine.status() == "paused"
@@ -62,13 +68,13 @@ def test_a_pause_is_applied_by_whoever_commits_next(database: Database, during: 
 
 
 def test_a_kept_step_goes_back_as_held_where_another_has_applied_the_pause_before(database: Database) -> None:
-    machine = Machine(database, PAY, _pausing("pay"))  # type: ignore[arg-type]
+    machine = Machine(database, PAY, _pausing("pay"))
     plain = executing._still_wanted
 
-    def after_another(runtime: Runtime, run: object, kept: object) -> object:
-        drain(runtime, run)  # type: ignore[arg-type]
+    def after_another(runtime: Runtime, run: UUID, kept: tuple[UUID, UUID]) -> object:
+        drain(runtime, run)
         assert look(database, "select status from wf_step where name = 'ship'") == [("running",)]
-        return plain(runtime, run, kept)  # type: ignore[arg-type]
+        return plain(runtime, run, kept)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(executing, "_still_wanted", after_another)
@@ -81,7 +87,7 @@ def test_a_kept_step_goes_back_as_held_where_another_has_applied_the_pause_befor
 
 
 def test_a_fan_out_takes_up_as_many_items_as_its_concurrency_allows(database: Database) -> None:
-    machine = Machine(database, ITEMS, _pausing("pack[1]"))  # type: ignore[arg-type]
+    machine = Machine(database, ITEMS, _pausing("pack[1]"))
     machine.keeps = False
     _until_it_rests(machine)
     assert machine.status() == "paused"
@@ -113,7 +119,7 @@ def test_a_retry_that_is_held_keeps_its_time(database: Database) -> None:
 
 
 def test_a_paused_run_can_be_cancelled_and_a_terminated_one_fences_what_is_under_way(database: Database) -> None:
-    machine = Machine(database, GRAPH, _pausing("a"))  # type: ignore[arg-type]
+    machine = Machine(database, GRAPH, _pausing("a"))
     _until_it_rests(machine)
     machine.put("cancel", reason="enough", by=None)
     assert machine.work() == "cancelled"
@@ -136,3 +142,29 @@ def test_what_cannot_be_paused_or_resumed_says_so_in_its_history(database: Datab
     machine.put("resume", reason=None, by="ada")
     assert machine.work() == "succeeded"
     assert look(database, "select count(*) from wf_history where facts like '%resume_refused%'") == [(1,)]
+
+
+def test_a_run_that_has_not_begun_is_not_paused_and_begins_when_its_time_comes(database: Database) -> None:
+    """A refusal that was written into its history made version 1 of it, and a run without an open step has ended."""
+    machine = Machine(database, PAY)
+    later = "clock_timestamp() + interval '1 day'" if database.dialect == "postgresql" else "unixepoch() + 86400"
+    change(database, f"update wf_run set due_at = {later}")
+    machine.put("pause", reason="month end", by=None)
+    drain(machine.runtime, machine.run)
+    assert look(database, "select status, version from wf_run") == [("pending", 0)]
+    assert not look(database, "select id from wf_inbox")
+    change(database, "update wf_run set due_at = created_at")
+    assert machine.work() == "succeeded"
+
+
+def test_a_run_that_is_paused_as_it_begins_holds_its_first_steps(database: Database) -> None:
+    machine = Machine(database, ITEMS)
+    machine.put("pause", reason="month end", by=None)
+    drain(machine.runtime, machine.run)
+    assert look(database, "select status, why, count(*) from wf_step group by status, why order by status, why") == [
+        ("held", "concurrency", 6),
+        ("held", "paused", 2),
+        ("waiting", None, 1),
+    ]
+    assert not machine.problems()
+    assert _resumed(machine) == "succeeded"

@@ -11,7 +11,7 @@ import click
 
 from wfcelery.cli import output
 from wfcelery.cli.target import context
-from wfcelery.errors import NotAllowedNow, NotFound
+from wfcelery.errors import NotFound
 
 if TYPE_CHECKING:
     from wfcelery.service.context import Context
@@ -78,8 +78,6 @@ def _that_can(here: Context, one: str, verb: str) -> RunRecord:
     found = runs.find(here, one)
     if found is None:
         raise NotFound("run", one)
-    can = asking.allowed_actions(found.status)
-    if verb not in can:
-        more = f"; it can be asked to {', '.join(can)}" if can else ""
-        raise NotAllowedNow(f"run {found.id} is {found.status}{more}", found.status)
+    if verb not in asking.allowed_actions(found.status):
+        raise asking.refusal(found)
     return found

@@ -17,7 +17,7 @@ from wfcelery.cli import asking, output
 from wfcelery.cli.target import context
 from wfcelery.clock import monotonic
 from wfcelery.definition.spans import seconds
-from wfcelery.errors import NotAllowedNow, NotFound, StillRunning
+from wfcelery.errors import StillRunning
 
 if TYPE_CHECKING:
     from wfcelery.service.views import CommitView

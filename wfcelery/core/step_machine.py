@@ -16,7 +16,6 @@ from wfcelery.core.rows import NO_ITEM, Ended, StepRow
 from wfcelery.core.states import RunStatus, StepStatus
 from wfcelery.definition.plan import Node
 
-
 PAUSED = "paused"  # why a step is held whose run is paused
 
 

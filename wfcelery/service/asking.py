@@ -70,6 +70,11 @@ def _found(tx: Tx, run: UUID, verb: str) -> reading.RunRecord:
     if not found:
         raise NotFound("run", str(run))
     if verb not in _SILENT and verb not in allowed_actions(found[0].status):
-        can = allowed_actions(found[0].status)
-        raise NotAllowedNow(f"run {run} is {found[0].status}: it can be asked to {', '.join(can)}" if can else f"run {run} is {found[0].status}")
+        raise refusal(found[0])
     return found[0]
+
+
+def refusal(run: reading.RunRecord) -> NotAllowedNow:
+    """That a run cannot be asked for this now, and what it can be asked for."""
+    can = ", ".join(allowed_actions(run.status))
+    return NotAllowedNow(f"run {run.id} is {run.status}" + (f"; it can be asked to {can}" if can else ""), run.status)

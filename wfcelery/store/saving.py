@@ -124,9 +124,8 @@ def _step_values(p: str) -> dict[str, Any]:
     given = one(p + "due_at", Instant)
     delay = one(p + "delay", sa.Float)
     # What is held keeps the time before which it must not run; it is ready only when it is let go.
-    due = sa.case(
-        (given.is_not(None), given), (status == "ready", later(delay)), (sa.and_(status == "held", delay > 0), later(delay)), else_=sa.null()
-    )
+    waits = sa.and_(status == "held", delay > 0)
+    due = sa.case((given.is_not(None), given), (sa.or_(status == "ready", waits), later(delay)), else_=sa.null())
     ended = sa.case((one(p + "ended", sa.Boolean), clock()), else_=sa.null())
     return plain | {"due_at": due, "ended_at": ended}
 

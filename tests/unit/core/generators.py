@@ -45,7 +45,7 @@ class Scenario:
     seed: int = 0
     cancel_after: int | None = None  # doings after which somebody cancels; -1: before the run is begun
     end_after: int | None = None  # doings after which the run's deadline passes
-    pause_after: int | None = None  # doings after which somebody pauses it; whoever resumes it is one of the doings then; -1: as it is begun
+    pause_after: int | None = None  # doings after which somebody pauses it, to be resumed by a doing; -1: as it is begun
     terminates: bool = False  # whether a cancel is a terminate
     grace_passes: bool = False  # whether the grace of a cancel ends before what is under way
     end_again: int | None = None  # the same, counted from each retry
