@@ -240,6 +240,8 @@ class Scene:
             if all(status in ENDED for (status,) in look(self.database, "select status from wf_run where active_key is null")):
                 break
             self._let_time_pass()
+            if self.machine.status() == "paused":
+                self.machine.put("resume")
             self.machine.sweep()
             self.machine.answer()
         return self.machine.status()

@@ -175,6 +175,18 @@ def _put_a_cancel(scene: Scene) -> None:
         inbox.put(tx, "default", scene.run, "cancel", {"reason": "before"})
 
 
+def _put_a_pause(scene: Scene) -> None:
+    with scene.database.transaction() as tx:
+        inbox.put(tx, "default", scene.run, "pause", {"reason": "before"})
+
+
+def _pause_and_put_a_resume(scene: Scene) -> None:
+    _put_a_pause(scene)
+    apply(scene.hands[0].runtime, scene.run, Inbox("default"))
+    with scene.database.transaction() as tx:
+        inbox.put(tx, "default", scene.run, "resume", {})
+
+
 def _start_another(scene: Scene) -> None:
     started(scene.database, id=NEW, workflow="small", definition=scene.small, input="{}")
 
@@ -285,9 +297,12 @@ TRANSACTIONS = (
     Transaction("T9-put", _put, locks=False, ends="cancelled"),
     Transaction("T9-put-for-another", _put_for_another, _start_another, locks=False),
     Transaction("T10-drain-cancel", _drain, _put_a_cancel, ends="cancelled"),
+    Transaction("T10-drain-pause", _drain, _put_a_pause),
+    Transaction("T10-drain-resume", _drain, _pause_and_put_a_resume),
     Transaction("T10-drain-report", _drain, _report_another),
     Transaction("T10-drain-retry", _drain_a_retry, _fail_another, locks=False),
     Transaction("T10-hand-back", _hand_back, _put_a_cancel, ends="cancelled"),
+    Transaction("T10-hand-back-paused", _hand_back, _put_a_pause),
     Transaction("T11-expand", _expand),
 )
 Pair = tuple[Transaction, Transaction]
