@@ -17,8 +17,10 @@ if TYPE_CHECKING:
         cancelled,
         completed,
         either,
+        end,
         error,
         expr,
+        fail,
         failed,
         is_none,
         not_,
@@ -91,8 +93,10 @@ __all__ = [
     "completed",
     "current_step",
     "either",
+    "end",
     "error",
     "expr",
+    "fail",
     "failed",
     "get_run",
     "install",
@@ -116,8 +120,8 @@ __all__ = [
 _HOMES = {
     "wfcelery.authoring.context": "StepContext current_step",
     "wfcelery.authoring.decorators": "Bound Step Submitted Workflow adopt step workflow",
-    "wfcelery.authoring.language": "after cancelled completed either error expr failed is_none not_ otherwise publish required sleep "
-    "sleep_until succeeded text timed_out when",
+    "wfcelery.authoring.language": "after cancelled completed either end error expr fail failed is_none not_ otherwise publish required "
+    "sleep sleep_until succeeded text timed_out when",
     "wfcelery.authoring.options": "Retry",
     "wfcelery.authoring.tracing": "End",
     "wfcelery.errors": "AttemptCancelled AuthoringError DefinitionProblems Failed GiveUp InProgress InvalidInput KeyConflict "

@@ -83,6 +83,7 @@ def story_of(seed: int) -> Story:
     random = Random(seed)
     story = _troubled(random, seed)
     story = _with_sleepers(story, Random(f"{seed} sleeps"))
+    story = _with_ends(story, Random(f"{seed} ends"))
     story = _with_pauses(story, Random(f"{seed} pauses"))
     apart = Random(f"{seed} apart")
     if apart.random() < 0.1:  # nothing else goes wrong
@@ -107,6 +108,22 @@ def _with_sleepers(story: Story, random: Random) -> Story:
         deadlines=(*story.deadlines, *none),
         delays=(*story.delays, *none),
     )
+
+
+def _with_ends(story: Story, random: Random) -> Story:
+    """In some runs there is a task that ends them, behind one of the others."""
+    graphs = [_with_an_end(random, graph) if random.random() < 0.15 else graph for graph in story.graphs]
+    definitions = [
+        old if graph is was else definition_of(graph) for graph, was, old in zip(graphs, story.graphs, story.definitions, strict=True)
+    ]
+    return replace(story, graphs=tuple(graphs), definitions=tuple(definitions))
+
+
+def _with_an_end(random: Random, graph: Graph) -> Graph:
+    source = str(random.choice(graph["tasks"])["name"])
+    ends = random.choice((None, None, ["failed"]))
+    last = {"name": "last", "type": random.choice(("end", "fail")), "after": {source: ends}}
+    return {**graph, "tasks": [*graph["tasks"], last]}
 
 
 def _with_pauses(story: Story, random: Random) -> Story:

@@ -28,8 +28,10 @@ from wfcelery import (
     completed,
     current_step,
     either,
+    end,
     error,
     expr,
+    fail,
     failed,
     get_run,
     is_none,
@@ -312,6 +314,16 @@ def nightly(day: date, order: Order) -> None:
         report(day, [a, b], {"paid": paid})
     with after(sleep("2d")):
         apologise(order.id, expr("parameters.order.coupon | default('none')", type=str))
+
+
+@workflow
+def guarded(order: Order) -> Receipt | None:
+    stock = reserve(order.sku, order.quantity)
+    with when(stock.warehouse == "none"):
+        fail(text("nothing left of {}", order.sku), code="out_of_stock")
+    with when(order.total == 0):
+        end(None, name="free", after=stock)
+    return charge.options(after=stock)(order.id, order.total)
 
 
 # ---- 9. Errors raised in a step; helpers that take any step; typed adoption ------------------------------------------

@@ -269,6 +269,32 @@ def _wait(word: str, field: str, value: object, options: dict[str, Any]) -> Any:
     return _made(Formula(f"task.{task.name}.result", (Use(task),), task=task))
 
 
+def end(value: object = None, /, **options: Unpack[WaitOptions]) -> None:
+    """End the run here, well: it returns the value, what is under way is cancelled, and nothing else begins.
+
+    It stands in a block, `with when(...)` or `with after(...)`: elsewhere `return` says it.
+    """
+    _last("end", {} if value is None else {"output": templated(value, "end")}, looked_at(value), dict(options))
+
+
+def fail(message: str, /, code: str | None = None, **options: Unpack[WaitOptions]) -> None:
+    """End the run here as failed, with an error of this message and code. Nothing is tried again, and nobody is asked to."""
+    if not isinstance(message, Reference) and (not isinstance(message, str) or not message):
+        raise refusal(f"fail() takes a text that says why, not {message!r}")
+    if code is not None and (not isinstance(code, str) or not code):
+        raise refusal(f"fail(code) is a text, not {code!r}")
+    said = {"message": templated(message, "fail"), **({} if code is None else {"code": code})}
+    _last("fail", said, looked_at(message), dict(options))
+
+
+def _last(word: str, said: dict[str, Any], seen: list[Formula], options: dict[str, Any]) -> None:
+    trace = current_trace(f"{word}()")
+    check_options(f"{word}()", options, WaitOptions.__annotations__)
+    if not trace.stack and "after" not in options:
+        raise refusal(f"{word}() outside of a block would end every run as it begins: write it in `with when(…):`, or say after=")
+    trace.add(word, options, {"type": word, **said}, seen)
+
+
 def publish(**values: object) -> None:
     """Set variables of the run, which expr("vars.name") reads: each when the step it is a value of has succeeded."""
     trace = current_trace("publish()")

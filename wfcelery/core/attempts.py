@@ -12,7 +12,7 @@ from wfcelery.core.draft import Draft, digest
 from wfcelery.core.events import Failed, GroupEnded, Lost, Parked, Reported, Succeeded
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import StepStatus
-from wfcelery.core.step_machine import bury, end, is_current, make_ready, whence
+from wfcelery.core.step_machine import bury, end, ended_by_itself, is_current, make_ready, whence
 from wfcelery.definition.plan import Node
 from wfcelery.errors import ExpressionError
 
@@ -89,6 +89,8 @@ def bury_failure(draft: Draft, row: StepRow, fact: Failed) -> None:
 
 
 def _is_handled(draft: Draft, row: StepRow, how: str) -> bool:
+    if ended_by_itself(draft.plan, draft.run):  # it wants nothing of this step any more
+        return True
     if row.item != NO_ITEM:
         return fan_out.is_handled(draft, row, how)
     node = draft.plan.nodes[row.name]

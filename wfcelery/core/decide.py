@@ -166,6 +166,9 @@ def _advance(draft: Draft) -> None:
         if how in ("failed", "timed_out") and node.on_error != "continue" and how not in node.handles:
             _stop(draft, node, how)
             continue
+        if node.kind in ("end", "fail") and how == "succeeded":
+            run_machine.end_here(draft, node)
+            continue
         branch: int | None = None
         if how == "succeeded":
             try:

@@ -93,6 +93,12 @@ class Draft:
         found = {name: as_seen(self._end_of(name)) for name in wanted}
         return scope_of(self.plan, self.view.run, self.run.variables, found, **more)
 
+    def worth(self, name: str) -> Any:
+        """What a task that has succeeded is worth; asks for it where the slice does not say."""
+        if name not in self.results and name not in self.view.results:
+            raise NeedMore(Missing(results=frozenset({name})))
+        return self._end_of(name).result
+
     def _end_of(self, name: str) -> Ended:
         """How a task ended. Of a fan-out that ends in this very commit, the last items are only here."""
         if name in self.results:

@@ -27,7 +27,7 @@ def _begin(draft: Draft, node: Node, row: StepRow) -> None:
         fan_out.open_fan_out(draft, node, row)
     elif node.kind == "sleep":
         wait_machine.open_sleep(draft, node, row)
-    elif node.kind == "gate":
+    elif node.kind in ("gate", "end", "fail"):
         row.output = None if node.result is None else node.result.render(draft.scope(node.result.tasks))
         draft.run.open_steps += 1
         draft.move(row, StepStatus.SUCCEEDED)

@@ -16,6 +16,7 @@ from wfcelery.core.reaching import reach
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.run_machine import become
 from wfcelery.core.states import RUN_ENDED, RunStatus, StepStatus
+from wfcelery.core.step_machine import ended_by_itself
 
 _MAY_GO_ON = (RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.RUNNING, RunStatus.WAITING)
 
@@ -25,7 +26,8 @@ def on_retry_asked(draft: Draft, fact: RetryAsked) -> None:
     run, row = draft.run, draft.by_id(fact.step)
     failed = row is not None and row.status in (StepStatus.FAILED, StepStatus.TIMED_OUT)
     ended = run.status in RUN_ENDED
-    if row is None or not failed or run.status not in _MAY_GO_ON or (run.ending is not None and not ended):
+    over = run.status not in _MAY_GO_ON or (run.ending is not None and not ended) or ended_by_itself(draft.plan, run)
+    if row is None or not failed or over:
         draft.note("retry_refused", row, by=fact.by)
         return
     stopped = draft.stopped_rows()

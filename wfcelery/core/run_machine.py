@@ -16,6 +16,8 @@ from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import RUN_ENDED, RUN_TABLE, STEP_ENDED, RunStatus, StepStatus
 from wfcelery.core.step_machine import end
 from wfcelery.core.wait_machine import close_sleep
+from wfcelery.definition.plan import Node
+from wfcelery.definition.values import as_text
 from wfcelery.errors import IllegalTransition, ValueProblem
 
 GRACE = 30.0  # seconds that a cancelling run waits for what is under way
@@ -42,6 +44,18 @@ def bring_to_end(draft: Draft, ending: RunStatus, error: dict[str, Any] | None, 
     draft.note("run_ending", ending=str(ending), reason=reason, error=error)
     if run.open_steps or any(len(node.inbound) > 1 for node in draft.plan.nodes.values()):
         _close_open_rows(draft)
+
+
+def end_here(draft: Draft, node: Node) -> None:
+    """The run has come to a task that ends it: well, with what that is worth, or with its message as the run's error."""
+    value = draft.worth(node.name)
+    if node.kind == "end":
+        draft.run.output = value
+        bring_to_end(draft, RunStatus.SUCCEEDED, None, f"end {node.name}")
+        return
+    message = as_text(value)[:500]
+    error = {"type": "Failed", "code": node.code, "message": message, "step": node.name}
+    bring_to_end(draft, RunStatus.FAILED, error, message)
 
 
 def _close_open_rows(draft: Draft) -> None:

@@ -69,7 +69,8 @@ RUN_TABLE: Mapping[RunStatus | None, Mapping[str, frozenset[RunStatus]]] = {
         "only waits are open": frozenset({RunStatus.WAITING}),
         "pause": frozenset({RunStatus.PAUSED}),
         "cancel": frozenset({RunStatus.CANCELLING, RunStatus.CANCELLED}),
-        "failure that nothing handles": frozenset({RunStatus.CANCELLING, RunStatus.FAILED}),
+        "failure that nothing handles, or a fail": frozenset({RunStatus.CANCELLING, RunStatus.FAILED}),
+        "end": frozenset({RunStatus.CANCELLING, RunStatus.SUCCEEDED}),
         "deadline": frozenset({RunStatus.CANCELLING, RunStatus.TIMED_OUT}),
         "nothing is open": frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED}),
     },
@@ -89,6 +90,7 @@ RUN_TABLE: Mapping[RunStatus | None, Mapping[str, frozenset[RunStatus]]] = {
     },
     RunStatus.CANCELLING: {
         "nothing is under way": frozenset({RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT}),
+        "nothing is under way beside an end": frozenset({RunStatus.SUCCEEDED}),
     },
     RunStatus.SUCCEEDED: {},
     RunStatus.FAILED: {"retry": _REOPENED},

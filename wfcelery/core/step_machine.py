@@ -12,9 +12,9 @@ from uuid import UUID
 
 from wfcelery.core.decision import DeadLetter
 from wfcelery.core.draft import Draft
-from wfcelery.core.rows import NO_ITEM, Ended, StepRow
+from wfcelery.core.rows import NO_ITEM, Ended, RunRow, StepRow
 from wfcelery.core.states import RunStatus, StepStatus
-from wfcelery.definition.plan import Node
+from wfcelery.definition.plan import Node, Plan
 
 PAUSED = "paused"  # why a step is held whose run is paused
 
@@ -26,6 +26,14 @@ def skip(draft: Draft, node: Node, row: StepRow | None, why: str) -> None:
     draft.move(row, StepStatus.SKIPPED, why)
     draft.note("step_skipped", row, why=why)
     end(draft, row, "skipped" if why == "when" else "dead")
+
+
+def ended_by_itself(plan: Plan, run: RunRow) -> bool:
+    """Whether a run has come to an `end` or a `fail`: what still executes beside it changes nothing, and nobody tries it again."""
+    if run.ending is not RunStatus.FAILED:
+        return run.ending is RunStatus.SUCCEEDED
+    node = plan.nodes.get((run.error or {}).get("step", ""))
+    return node is not None and node.kind == "fail"
 
 
 def end(draft: Draft, row: StepRow, how: str) -> None:

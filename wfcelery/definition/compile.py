@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from wfcelery.definition.document import Definition, RetrySpec, Task
 from wfcelery.definition.edges import Way, conditional_blocks, counted, fork, on_error_of, ways_of
@@ -71,6 +71,8 @@ class _Compiler:
         when = _both(task.when, self.inside(block)) if task.type != "parallel" else _both(self.inside(task))
         if task.type == "parallel":
             return self.gate(task, when, common)
+        if task.type in ("end", "fail"):
+            return self.last(task, when, common)
         publish = {key: Template.parse(value) for key, value in task.publish.items()}
         decision = tuple(None if branch.default or branch.when is None else Expression.parse(branch.when) for branch in task.decision)
         with_items = None if task.with_items is None else Template.parse(task.with_items)
@@ -124,6 +126,13 @@ class _Compiler:
         task, block = self.tasks[name.removesuffix(":fork")]
         when = _both(task.when, self.inside(block))
         return Node(name=name, kind="gate", when=when, reads=_reads(when), **self.common(name, task))
+
+    def last(self, task: Task, when: Expression | None, common: Mapping[str, Any]) -> Node:
+        """A task that ends the run, well or not."""
+        said = task.message if task.type == "fail" else task.output
+        result = None if said is None else Template.parse(said)
+        kind: Literal["end", "fail"] = "fail" if task.type == "fail" else "end"
+        return Node(name=task.name, kind=kind, when=when, result=result, code=task.code, reads=_reads(when, result), **common)
 
     def gate(self, task: Task, when: Expression | None, common: Mapping[str, Any]) -> Node:
         fields = {child.name: "results" if child.with_items is not None else "result" for child in task.tasks}

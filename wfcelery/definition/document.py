@@ -178,7 +178,7 @@ class Task(_Strict):
     name: str
     label: str | None = None
     description: str | None = None
-    type: Literal["action", "sleep", "parallel"] = "action"
+    type: Literal["action", "sleep", "parallel", "end", "fail"] = "action"
     action: str | None = None
     input: Annotated[dict[str, Any], BeforeValidator(_stored)] = Field(default_factory=dict)
     args: Annotated[list[Any] | None, BeforeValidator(lambda value: None if value is None else _stored(value))] = None
@@ -205,6 +205,9 @@ class Task(_Strict):
     publish: Annotated[dict[str, Any], BeforeValidator(_published)] = Field(default_factory=dict)
     duration: Stored = None
     until: Stored = None
+    output: Stored = None  # end: what the run returns
+    message: str | None = None  # fail: what its error says
+    code: str | None = None
     tasks: Annotated[tuple[Task, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)] = ()
 
     @model_validator(mode="before")

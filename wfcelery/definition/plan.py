@@ -60,13 +60,14 @@ class Edge:
 class Node:
     """One task of the graph.
 
-    `gate` is a node that is over as soon as it is reached: the fork and the join of a parallel block.
+    `gate` is a node that is over as soon as it is reached: the fork and the join of a parallel block. So are `end` and
+    `fail`, and the run with them.
     `handles` are the ends that some transition (or `after` with that end) takes care of.
     `reads` are the tasks whose end the node's when, items, input, publish or decision look at.
     """
 
     name: str
-    kind: Literal["action", "sleep", "gate"]
+    kind: Literal["action", "sleep", "gate", "end", "fail"]
     action: str = ""
     inbound: tuple[Edge, ...] = ()
     outbound: tuple[Edge, ...] = ()
@@ -89,7 +90,8 @@ class Node:
     priority: int | None = None
     commit: Literal["group", "each"] = "group"
     reads: frozenset[str] = NOTHING
-    result: Template | None = None  # gate: what its result is
+    result: Template | None = None  # gate: what its result is; end: what the run returns; fail: what its error says
+    code: str | None = None  # fail: the code of its error
 
     @property
     def fans_out(self) -> bool:

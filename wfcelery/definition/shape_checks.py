@@ -18,11 +18,16 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 _OF_ACTIONS = ("action", "input", "args", "with_items", "concurrency", "retry", "timeout", "soft_timeout", "queue", "priority", "commit")
 _OF_SLEEPS = ("duration", "until")
+_OF_LAST = ("output", "message", "code")
+_LEADING = (*TRANSITIONS, "decision", "publish", "on_error")
 _FOREIGN = {
-    "action": (*_OF_SLEEPS, "tasks"),
-    "sleep": (*_OF_ACTIONS, "tasks"),
-    "parallel": (*_OF_ACTIONS, *_OF_SLEEPS, "on_failure", "on_timeout", "on_cancel"),
+    "action": (*_OF_SLEEPS, *_OF_LAST, "tasks"),
+    "sleep": (*_OF_ACTIONS, *_OF_LAST, "tasks"),
+    "parallel": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_LAST, "on_failure", "on_timeout", "on_cancel"),
+    "end": (*_OF_ACTIONS, *_OF_SLEEPS, "message", "code", "tasks", *_LEADING),
+    "fail": (*_OF_ACTIONS, *_OF_SLEEPS, "output", "tasks", *_LEADING),
 }
+_LAST = ("end", "fail")
 
 
 def check_shape(definition: Definition, findings: Findings) -> None:
@@ -51,6 +56,8 @@ def check_shape(definition: Definition, findings: Findings) -> None:
                 findings.unknown_task(task, path, name)
             elif name == task.name:
                 findings.of_task(task, path, "a task cannot come after itself")
+            elif path[0] in ("after", "needs") and findings.tasks[name].type in _LAST:
+                findings.of_task(task, path, f"nothing comes after {name}: it ends the run")
 
 
 def names_in(task: Task) -> Iterator[tuple[Path, str]]:
@@ -98,11 +105,15 @@ def _check_type(task: Task, findings: Findings) -> None:
         findings.of_task(task, (), "a parallel block has at least one of tasks")
     if task.type == "sleep":
         _check_sleep(task, findings)
+    if task.type == "fail" and not task.message:
+        findings.of_task(task, (), "it says no message: why the run fails")
 
 
 def _instead(task: Task, key: str) -> str:
     if task.type == "parallel" and key.startswith("on_"):
         return "; its tasks do"
+    if task.type in _LAST and key in _LEADING:
+        return ": nothing comes after it"
     return ""
 
 

@@ -45,6 +45,8 @@ def _templates(task: Task) -> Iterator[tuple[Path, Any, frozenset[str]]]:
     yield ("args",), task.args, with_item
     yield ("duration",), task.duration, _USUAL
     yield ("until",), task.until, _USUAL
+    yield ("output",), task.output, _USUAL
+    yield ("message",), task.message, _USUAL
     for name, value in task.publish.items():
         yield ("publish", name), value, _USUAL
     for number, branch in enumerate(task.decision):

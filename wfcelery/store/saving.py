@@ -80,7 +80,7 @@ def run_parameters(decision: Decision) -> dict[str, Any]:
         "seen": decision.seen_version,
         "status": str(row.status),
         "variables": dumps(row.variables) if row.variables else None,
-        "output": dumps(row.output) if row.status is RunStatus.SUCCEEDED else None,
+        "output": dumps(row.output) if RunStatus.SUCCEEDED in (row.status, row.ending) else None,
         "error": None if row.error is None else dumps(row.error),
         "ending": None if row.ending is None else str(row.ending),
         "reason": row.reason,

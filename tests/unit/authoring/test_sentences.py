@@ -18,8 +18,10 @@ from wfcelery import (
     adopt,
     after,
     either,
+    end,
     error,
     expr,
+    fail,
     failed,
     is_none,
     otherwise,
@@ -196,6 +198,14 @@ def test_an_expression_is_read_where_it_is_written() -> None:
 def test_sleep_takes_a_span_and_sleep_until_a_time_with_a_zone() -> None:
     assert "'2 dayz' is not a span" in told_by(lambda order: sleep("2 dayz"))
     assert "has no time zone" in told_by(lambda order: sleep_until(datetime(2030, 1, 1)))  # noqa: DTZ001
+
+
+def test_end_and_fail_stand_in_a_block_and_fail_says_why() -> None:
+    assert "would end every run as it begins" in told_by(lambda order: end(order.id))
+    assert "would end every run as it begins" in told_by(lambda order: fail("no"))
+    assert "takes a text that says why" in told_by(lambda order: fail(""))
+    assert "fail(code) is a text" in told_by(lambda order: fail("no", code=7))  # type: ignore[arg-type]
+    assert "has no option nam" in told_by(lambda order: end(order.id, nam="x"))  # type: ignore[call-arg]
 
 
 def test_publish_is_of_one_step() -> None:

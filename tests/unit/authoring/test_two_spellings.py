@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests.unit.authoring.shop import Order, apologise, charge, label, notify, refund, reserve, ship
-from wfcelery import Failed, Retry, after, either, error, expr, failed, otherwise, publish, sleep, when, workflow
+from wfcelery import Failed, Retry, after, either, end, error, expr, fail, failed, otherwise, publish, sleep, text, when, workflow
 from wfcelery.definition.compile import compile_plan
 from wfcelery.definition.model import Definition, signature
 from wfcelery.definition.problems import problems
@@ -66,6 +66,36 @@ def test_an_order_in_python_and_in_yaml_has_one_signature() -> None:
 
     assert signature(fulfilment.definition) == signature(written)
     assert problems(fulfilment.definition) == []
+
+
+GUARDED = """
+name: guarded
+parameters: {order: {type: object, required: true}}
+tasks:
+  - {name: reserve, action: tests.unit.authoring.shop.reserve, input: {sku: "{{ parameters.order.sku }}", quantity: 1}}
+  - {name: fail, type: fail, needs: [reserve], when: '{{ eq(task.reserve.result, "none") }}',
+     message: "nothing left of {{ parameters.order.sku }}", code: out_of_stock}
+  - {name: free, type: end, after: [reserve], when: "{{ eq(parameters.order.total, 0) }}", output: a gift}
+  - {name: charge, action: tests.unit.authoring.shop.charge, after: [reserve],
+     input: {order_id: "{{ parameters.order.id }}", amount: "{{ parameters.order.total }}"}}
+output: "{{ task.charge.result }}"
+"""
+
+
+def test_end_and_fail_in_python_and_in_yaml_have_one_signature() -> None:
+    @workflow
+    def guarded(order: Order) -> str:
+        stock = reserve(order.sku, 1)
+        with when(stock == "none"):
+            fail(text("nothing left of {}", order.sku), code="out_of_stock")
+        with when(order.total == 0):
+            end("a gift", name="free", after=stock)
+        return charge.options(after=stock)(order.id, order.total)
+
+    written = Definition.model_validate(yaml.safe_load(GUARDED))
+
+    assert signature(guarded.definition) == signature(written)
+    assert problems(guarded.definition) == []
 
 
 def test_another_condition_is_another_signature() -> None:

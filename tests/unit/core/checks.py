@@ -100,7 +100,8 @@ class Checked(Stored):
     def _check_run(self, decision: Decision) -> None:
         run = self.run
         assert run.version == len(self.history)
-        assert decision.ended == (run.status in RUN_ENDED)
+        refused = {fact["fact"] for fact in decision.facts} == {"retry_refused"}
+        assert decision.ended == (run.status in RUN_ENDED and not refused)
         only_waits = run.open_steps == run.open_waits > 0 and run.ending is None and run.status is not RunStatus.PAUSED
         assert (run.status is RunStatus.WAITING) == only_waits
         for row in self.steps.values():
@@ -111,11 +112,11 @@ class Checked(Stored):
         if run.status in RUN_ENDED:
             assert not any(row.status in STEP_OPEN or row.status is StepStatus.BLOCKED for row in self.steps.values())
         unhandled = [name for name, end in self.observed().items() if end in ("failed", "timed_out") and not self._handled(name, end)]
-        if unhandled:
+        if unhandled and not self._said_itself():
             assert run.status in (RunStatus.CANCELLING, RunStatus.FAILED) or self.asked or self._retried(), (
                 f"{unhandled} failed and the run is {run.status}"
             )
-        elif not self.asked and not self._unsaid():
+        elif not self.asked and not self._unsaid() and not self._said_itself():
             assert run.status not in (RunStatus.CANCELLING, RunStatus.FAILED), f"nothing went wrong and the run is {run.status}"
         if self._unsaid():
             assert run.ending is not None or run.status is RunStatus.FAILED, (
@@ -126,13 +127,17 @@ class Checked(Stored):
         if run.status is RunStatus.TIMED_OUT:
             assert self.asked == "deadline"
 
+    def _said_itself(self) -> bool:
+        """Whether the run has come to a task that ends it."""
+        return any(self.flats[name].kind in ("end", "fail") and row.status is StepStatus.SUCCEEDED for name, row in self.tasks().items())
+
     def _unsaid(self) -> list[str]:
         """Who has succeeded and cannot say what it publishes, where it leads, or, of the run, what comes of it."""
         if LATE in self.run.variables:
             return []
         ended = [self.flats[name].task for name, row in self.tasks().items() if row.status is StepStatus.SUCCEEDED]
         found = [task["name"] for task in ended if "copy" in task.get("publish", {}) or self._asks_late(task)]
-        nothing_open = self.run.status in RUN_ENDED and not self.asked
+        nothing_open = self.run.status in RUN_ENDED and not self.asked and not self._said_itself()
         return found + (["output"] if nothing_open and self.graph.get("output") else [])
 
     def _asks_late(self, task: Mapping[str, Any]) -> bool:
@@ -150,7 +155,12 @@ class Checked(Stored):
         ends = {name: end for name, end in self.observed().items() if end not in ("failed", "timed_out") or self._handled(name, end)}
         expected = oracle.places(self.graph, ends, self.flats)
         rows = self.tasks()
-        strict = self.run.status in (RunStatus.RUNNING, RunStatus.WAITING, RunStatus.PAUSED, RunStatus.SUCCEEDED)
+        strict = self.run.ending is None and self.run.status in (
+            RunStatus.RUNNING,
+            RunStatus.WAITING,
+            RunStatus.PAUSED,
+            RunStatus.SUCCEEDED,
+        )
         for name, place in expected.items():
             row = rows.get(name)
             found = _place_of(row)
@@ -176,7 +186,7 @@ class Checked(Stored):
                 assert row.attempt - self.episode[key] - self.fenced[key] == fate.attempts
                 assert (key in letters) == (fate.reason is not None), f"{key} and its dead letter"
                 if fate.reason is not None:
-                    if row.item == NO_ITEM:
+                    if row.item == NO_ITEM and not self._said_itself():
                         assert letters[key].letter.handled == self._handled(row.name, fate.end)
                     assert letters[key].letter.reason == fate.reason, f"{key} is dead of {letters[key].letter.reason}, not {fate.reason}"
             else:

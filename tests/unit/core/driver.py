@@ -39,6 +39,7 @@ from wfcelery.core.events import (
 )
 from wfcelery.core.rows import NO_ITEM, Ended, Slice, StepRow
 from wfcelery.core.states import RUN_ENDED, RUN_TABLE, STEP_ENDED, STEP_TABLE, RunStatus, StepStatus
+from wfcelery.core.step_machine import ended_by_itself
 
 WORKER = UUID(int=7)
 _ANYBODYS = (RetryAsked, CancelAsked, TerminateAsked, PauseAsked, ResumeAsked, DeadlinePassed, GracePassed, Reported, Expanded)
@@ -375,6 +376,8 @@ class World(Checked):
     def retry(self, *chosen: DeadLetter) -> None:
         """Ask for these in one drain; what no longer holds anything up is refused."""
         taken = [letter for letter in chosen if not self._handled(letter.name, str(self.tasks()[letter.name].status))]
+        if ended_by_itself(self.plan, self.run):
+            taken = []
         for letter in taken:
             self.episode[letter.name, letter.item] = self.spent[letter.name, letter.item]
         decision = self.tell(*[RetryAsked(letter.step) for letter in chosen])

@@ -66,10 +66,22 @@ def graphs(draw: st.DrawFn, most: int = 12, smooth: bool = False) -> Graph:
         else:
             tasks.append(draw(_task(f"t{len(tasks)}", "t", smooth)))
     _draw_edges(draw, tasks)
+    if not smooth and draw(st.integers(0, 4)) == 0:
+        tasks.append(_last(draw, tasks))
     graph = {"parameters": parameters, "tasks": tasks}
     if not smooth and draw(st.integers(0, 5)) == 0:
         _draw_late(draw, graph)
     return graph
+
+
+def _last(draw: st.DrawFn, tasks: list[Task]) -> Task:
+    """A task that ends the run, behind one or two others."""
+    task: Task = {"name": f"t{len(tasks)}", "type": draw(st.sampled_from(["end", "fail"]))}
+    for source in draw(st.lists(st.sampled_from([task["name"] for task in tasks]), min_size=1, max_size=2, unique=True)):
+        task.setdefault("after", {})[source] = draw(st.sampled_from([None, ["failed"], ["succeeded"]]))
+    if draw(st.integers(0, 3)) == 0:
+        task["when"] = draw(st.sampled_from(PARAMETERS))
+    return task
 
 
 def _draw_late(draw: st.DrawFn, graph: Graph) -> None:
@@ -269,6 +281,10 @@ def _document(task: Task) -> dict[str, Any]:
         document["input"] = {source: "{{ task." + source + ".result }}" for source in task.get("needs", ())}
     if task["type"] == "sleep":
         document["duration"] = "1s"
+    if task["type"] == "end":
+        document["output"] = task["name"]
+    if task["type"] == "fail":
+        document |= {"message": task["name"], "code": "own"}
     if "when" in task:
         document["when"] = _reads(task["when"], "!= []")
     if "items" in task:

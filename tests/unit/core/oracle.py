@@ -56,7 +56,7 @@ class Flat:
 
     name: str
     task: dict[str, Any]
-    kind: Literal["action", "sleep", "gate"]
+    kind: Literal["action", "sleep", "gate", "end", "fail"]
     ways: dict[str, Way] = field(default_factory=dict)
 
     @property
@@ -161,7 +161,7 @@ def _end_of(graph: Mapping[str, Any], flat: Flat, place: Place, ends: Ends) -> s
         return ends[flat.name]
     if place.what in ("skipped", "dead"):
         return place.what
-    if place.what == "started" and (flat.kind == "gate" or flat.task.get("items") == 0):
+    if place.what == "started" and (flat.kind in ("gate", "end", "fail") or flat.task.get("items") == 0):
         return "succeeded"
     return None
 

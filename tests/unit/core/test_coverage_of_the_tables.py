@@ -53,6 +53,7 @@ STORIES: list[tuple[list[dict[str, Any]], dict[tuple[str, int], list[str]], dict
         {"retries": 3},
     ),
     ([_task("a"), _task("x"), _task("c", after={"a": None}, items=BROKEN)], {("x", -1): ["fail"]}, {"end_after": 2, "retries": 1}),
+    ([_task("a"), _task("b"), {"name": "e", "type": "end", "after": {"a": None}}], {}, {}),
     ([_task("a"), _task("b")], {}, {"pause_after": -1}),
     ([SLEEP], {}, {"pause_after": 0}),
     ([SLEEP], {}, {"pause_after": 0, "cancel_after": 1}),

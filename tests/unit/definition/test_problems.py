@@ -33,6 +33,11 @@ WRONG: list[tuple[str, list[dict[str, Any]], dict[str, Any], str]] = [
     ("unknown transition", [task("charge"), task("b", on_success="chrage")], {}, "did you mean charge?"),
     ("unknown branch", [task("a", decision=[{"default": "zz"}])], {}, "tasks.a.decision[0].next: there is no task 'zz'"),
     ("itself", [task("a", after="a")], {}, "tasks.a.after[0]: a task cannot come after itself"),
+    ("after an end", [A, {"name": "z", "type": "end", "after": "a"}, task("b", after="z")], {}, "tasks.b.after[0]: nothing comes after z: it ends the run"),
+    ("end leads on", [A, B, {"name": "z", "type": "end", "after": "a", "on_success": "b"}], {}, "tasks.z.on_success: a task of type end takes no on_success: nothing comes after it"),
+    ("fail without why", [A, {"name": "z", "type": "fail", "after": "a"}], {}, "tasks.z: it says no message: why the run fails"),
+    ("end with a message", [A, {"name": "z", "type": "end", "after": "a", "message": "no"}], {}, "tasks.z.message: a task of type end takes no message"),
+    ("fail looks ahead", [A, B, {"name": "z", "type": "fail", "after": "a", "message": "{{ task.b.result }}"}], {}, "tasks.z.message: it looks at b, which need not have ended by then"),
     ("circle", [task("a", after="c"), task("b", after="a"), task("c", needs=["b"])], {}, "a circle: a -> b -> c -> a"),
     ("child after its block", [{"name": "p", "type": "parallel", "tasks": [task("b", after="p")]}], {}, "circle"),
     ("join too many", [A, B, task("c", after=["a", "b"], join=3)], {}, "tasks.c.join: join: 3 can never be reached, with 2 after to count"),
@@ -79,8 +84,8 @@ WRONG: list[tuple[str, list[dict[str, Any]], dict[str, Any], str]] = [
     ("required default", [A], {"parameters": {"x": {"required": True, "default": 1}}}, "parameters.x.default: a required parameter needs no default"),
     ("unknown key", [task("a", on_sucess="b"), B], {}, "tasks.a.on_sucess: there is no such key; did you mean on_success?"),
     ("unknown key in retry", [task("a", retry={"cuont": 3})], {}, "tasks.a.retry.cuont: there is no such key; did you mean count?"),
-    ("unknown type", [task("a", type="slep")], {}, "tasks.a.type: it is one of action, sleep or parallel, not 'slep'; did you mean sleep?"),
-    ("type of later", [task("a", type="approval")], {}, "tasks.a.type: it is one of action, sleep or parallel, not 'approval'"),
+    ("unknown type", [task("a", type="slep")], {}, "tasks.a.type: it is one of action, sleep, parallel, end or fail, not 'slep'; did you mean sleep?"),
+    ("type of later", [task("a", type="approval")], {}, "tasks.a.type: it is one of action, sleep, parallel, end or fail, not 'approval'"),
     ("wrong type", [task("a", priority="high")], {}, "tasks.a.priority: it is a whole number, not 'high'"),
     ("out of bounds", [task("a", priority=300)], {}, "tasks.a.priority: it should be less than or equal to 255"),
     ("no name", [{"action": "x"}], {}, "tasks[0].name: it is missing"),
@@ -142,7 +147,7 @@ def test_what_follows_from_a_problem_is_not_told() -> None:
         task("ship", needs=["charge"], input={"x": "{{ task.reserve.result }}"}),
     )
 
-    assert found == ["tasks.approve.type: it is one of action, sleep or parallel, not 'approval'"]
+    assert found == ["tasks.approve.type: it is one of action, sleep, parallel, end or fail, not 'approval'"]
 
 
 def test_a_document_that_is_no_definition_at_all_is_told() -> None:
