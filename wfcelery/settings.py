@@ -68,13 +68,22 @@ def _database(url: SecretStr) -> SecretStr:
     return url
 
 
+HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+
+
+def _header(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[\x20-\x7e]+", value.get_secret_value()):
+        raise ValueError("a header's value is one line of ASCII")
+    return value
+
+
 class Credentials(BaseModel):
     """Headers that `wf.http` sends to these hosts, over TLS, and to no other."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], Field(min_length=1)]
-    headers: Annotated[dict[str, SecretStr], Field(min_length=1)]
+    headers: Annotated[dict[HeaderName, Annotated[SecretStr, AfterValidator(_header)]], Field(min_length=1)]
 
 
 Reachable = Annotated[str, AfterValidator(_reachable)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -103,6 +105,48 @@ def test_a_statement_on_the_database_of_our_tables_is_one_commit_with_its_result
     }
     assert here.query("select count(*) from members") == [(0,)]
     assert here.faults() == {}
+
+
+LEDGER = """
+name: written_down
+version: "1"
+tasks:
+  - name: book
+    action: wf.sql
+    input: {statement: "insert into ledger (key) select :idempotency_key from (select 1 as one) as once"}
+  - {name: count, action: wf.sql, after: [book], input: {statement: "select count(*) as n, count(distinct key) as keys from ledger"}}
+output: "{{ task.count.result }}"
+"""
+SLOWLY = LEDGER.replace("(select 1 as one)", "pg_sleep(2)")
+
+
+@pytest.mark.promise("D20", "D10")
+def test_a_worker_that_dies_in_a_statement_leaves_it_undone_and_the_next_attempt_does_it(here: Fleet, tmp_path: Path) -> None:
+    file = tmp_path / "written_down.yaml"
+    file.write_text(SLOWLY)
+    here.run("definitions", "publish", str(file))
+    here.query("create table ledger (key text)")
+    run = started(here, "written_down", {})
+    asleep = "select count(*) from pg_stat_activity where query like 'insert into ledger%' and state = 'active' and pid <> pg_backend_pid()"
+    eventually(lambda: here.query(asleep) == [(1,)])
+    for child in here.processes[0].children():
+        os.kill(child, signal.SIGKILL)
+    assert here.result(run) == [{"n": 1, "keys": 1}]
+    assert here.query("select attempt from wf_step where name = 'book'") == [(2,)]
+    assert here.faults() == {}
+
+
+def test_the_same_on_sqlite(make_fleet: Callable[..., Fleet], sqlite_url: str, tmp_path: Path) -> None:
+    environment = {"WFCELERY_SQL_DATABASES": '{"default": "own"}', "WFCELERY_POLL": "0.3"}
+    fleet = make_fleet(database_url=sqlite_url, broker_url="memory://localhost//", environment=environment).upgrade()
+    fleet.query("create table ledger (key text)")
+    (file := tmp_path / "written_down.yaml").write_text(LEDGER)
+    fleet.run("definitions", "publish", str(file))
+    fleet.ready(fleet.database_worker(pool="threads"))
+    runs = [started(fleet, "written_down", {}) for _ in range(3)]
+    assert max(fleet.result(run)[0]["n"] for run in runs) == 3
+    assert fleet.query("select count(*), count(distinct key) from ledger") == [(3, 3)]
+    assert fleet.faults() == {}
 
 
 @pytest.mark.promise("D20")

@@ -166,6 +166,8 @@ def test_no_secret_is_in_what_settings_print() -> None:
         ("http_credentials", {"billing": {"hosts": [], "headers": {"A": "hush"}}}),
         ("http_credentials", {"billing": {"hosts": ["https://hush/x"], "headers": {"A": "hush"}}}),
         ("http_credentials", {"billing": {"hosts": ["x"], "headers": {"A": "hush"}, "token": "hush"}}),
+        ("http_credentials", {"billing": {"hosts": ["x"], "headers": {"A": "hush\r\nX: y"}}}),
+        ("http_credentials", {"billing": {"hosts": ["x"], "headers": {"A b": "hush"}}}),
         ("sql_databases", {"shop": "hush"}),
         ("outgoing_allowed", ["10.0.0.1/8"]),
         ("outgoing_allowed", ["http://hush"]),
