@@ -8,9 +8,12 @@ what is judged is the address the system would connect to.
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
 
 from wfcelery.builtin.failures import AddressRefused, ConnectionFailed
 
@@ -26,12 +29,15 @@ class Gate:
 
     allowed: Sequence[str] = ()
 
-    def addresses(self, host: str, port: int) -> list[str]:
-        """The addresses of a host, each of which may be connected to. `AddressRefused` where one of them may not."""
+    def addresses(self, host: str, port: int, within: float) -> list[str]:
+        """The addresses of a host, each of which may be connected to. `AddressRefused` where one of them may not.
+
+        TimeoutError where its name has no answer within so many seconds.
+        """
         listed = host.lower().rstrip(".") in self.allowed
         if not listed and port not in _WEB and port < 1024:
             raise AddressRefused("the port is none of the web's (80, 443, or 1024 and above), and the host is not in outgoing_allowed")
-        found = _resolved(host, port)
+        found = _resolved(host, port, within)
         networks = [ip_network(entry) for entry in self.allowed if _is_network(entry)]
         refused = [each for each in found if not (listed or is_global(each) or any(_inside(each, network) for network in networks))]
         if refused:
@@ -75,9 +81,21 @@ def _is_network(entry: str) -> bool:
     return True
 
 
-def _resolved(host: str, port: int) -> list[Address]:
+def _resolved(host: str, port: int, within: float) -> list[Address]:
+    """In a thread of its own, which nobody waits for longer: the system's resolver has a patience of its own."""
+    answer: Future[list[Any]] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as problem:
+            answer.set_exception(problem)
+
+    threading.Thread(target=ask, name="wfcelery-resolver", daemon=True).start()
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = answer.result(within)
+    except TimeoutError:
+        raise
     except (OSError, UnicodeError):
         raise ConnectionFailed("the host's name has no address", "dns") from None
     texts = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found)

@@ -180,7 +180,7 @@ class Guarded(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         """Resolve once, judge all, try each."""
-        found = self._gate.addresses(host, port)
+        found = self._gate.addresses(host, port, self._deadline.left())
         for number, address in enumerate(found, 1):
             share = self._deadline.left() / (len(found) - number + 1)
             try:

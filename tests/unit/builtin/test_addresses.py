@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -130,6 +131,22 @@ def test_the_address_that_was_judged_is_the_one_that_is_connected_to(
 
 
 @pytest.mark.usefixtures("configure")
+def test_a_name_server_that_is_silent_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def silent(*_: Any, **__: Any) -> list[Any]:
+        asked.set()
+        over.wait(20)
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    with pytest.raises(ConnectionFailed, match=r"no whole answer within 0\.2 s"):
+        http.fn("https://slow.example.com/", timeout=0.2)
+    assert asked.is_set()
+    over.set()
+
+
+@pytest.mark.usefixtures("configure")
 def test_each_address_of_a_name_is_tried(connected: list[tuple[str, int]], resolves: Callable[..., list[str]]) -> None:
     resolves(["2606:2800:220:1::1", "93.184.216.34"])
     with pytest.raises(ConnectionFailed, match="could not be made"):
@@ -185,10 +202,10 @@ def test_an_operator_lists_networks_and_hosts(entry: str, host: str, let_through
     resolves([host if host[0].isdigit() or ":" in host else "10.0.0.9"])
     gate = Gate((entry,))
     if let_through:
-        assert gate.addresses(host, 8080)
+        assert gate.addresses(host, 8080, 5)
     else:
         with pytest.raises(AddressRefused, match="outgoing_allowed"):
-            gate.addresses(host, 8080)
+            gate.addresses(host, 8080, 5)
 
 
 @pytest.mark.parametrize("address", ["93.184.216.34", "8.8.8.8", "2606:2800:220:1::1", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"])
