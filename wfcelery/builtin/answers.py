@@ -26,9 +26,14 @@ class Answer(BaseModel):
     body: Any = None
 
 
+def is_result(status: int, expect: Collection[int] | None) -> bool:
+    """Whether an answer with this status is what was asked for."""
+    return status in expect if expect else 200 <= status < 300
+
+
 def answer_of(status: int, headers: Mapping[str, str], content: bytes, expect: Collection[int] | None) -> Answer:
     """The answer as a step's result. `headers` have small letters. Raises where the status is none of `expect` (None: 2xx)."""
-    if status not in expect if expect else not 200 <= status < 300:
+    if not is_result(status, expect):
         raise failure_of(status, headers)
     kept = {name: headers[name] for name in KEPT if name in headers}
     return Answer(status=status, headers=kept, body=_body(headers.get("content-type", ""), content))

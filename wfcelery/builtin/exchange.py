@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cache
@@ -27,9 +27,9 @@ AGENT = "wfcelery"
 FOLLOWED = (301, 302, 303, 307, 308)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Outgoing:
-    """A request. `headers` are the author's, `secret` those that only `hosts` may see."""
+    """A request. `headers` are the author's, `secret` those that only `hosts` may see; so nobody prints one."""
 
     method: str
     url: httpx.URL
@@ -61,14 +61,14 @@ def address(url: str, query: Mapping[str, Any] | None = None) -> httpx.URL:
     return found.copy_merge_params(query) if query else found
 
 
-def exchange(request: Outgoing, gate: Gate, seconds: float, limit: int) -> Received:
-    """Send it and read the whole answer, at most `limit` bytes. Redirects of GET and HEAD are followed, at most three.
+def exchange(request: Outgoing, gate: Gate, seconds: float, wanted: Callable[[int], bool], limit: int) -> Received:
+    """Send it and read the answer: its body where its status is `wanted`, at most `limit` bytes, and else no more than its head.
 
-    Raises AddressRefused, ConnectionFailed and UnexpectedAnswer.
+    Redirects of GET and HEAD are followed, at most three. Raises AddressRefused, ConnectionFailed and UnexpectedAnswer.
     """
     deadline = Deadline(seconds)
     for _ in range(MOST_REDIRECTS + 1):
-        received = _asked(request, gate, deadline, limit)
+        received = _asked(request, gate, deadline, wanted, limit)
         onward = _onward(request, received)
         if onward is None:
             return received
@@ -91,7 +91,7 @@ def _onward(request: Outgoing, received: Received) -> Outgoing | None:
     return replace(request, url=target, headers=request.headers if same else {})
 
 
-def _asked(request: Outgoing, gate: Gate, deadline: Deadline, limit: int) -> Received:
+def _asked(request: Outgoing, gate: Gate, deadline: Deadline, wanted: Callable[[int], bool], limit: int) -> Received:
     made = httpx.Request(request.method, request.url, headers=_headers(request), content=request.content or None)
     url = httpcore.URL(scheme=made.url.raw_scheme, host=made.url.raw_host, port=made.url.port, target=made.url.raw_path)
     before = _SENDING.set(True)
@@ -102,7 +102,7 @@ def _asked(request: Outgoing, gate: Gate, deadline: Deadline, limit: int) -> Rec
             pool.stream(made.method, url, headers=made.headers.raw, content=_chunks(request.content)) as answer,
         ):
             headers = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in answer.headers}
-            return Received(answer.status, headers, _read(answer, headers, limit))
+            return Received(answer.status, headers, _read(answer, headers, limit) if wanted(answer.status) else b"")
     except (httpcore.TimeoutException, TimeoutError):
         raise ConnectionFailed(f"there was no whole answer within {deadline.seconds:g} s", "timeout") from None
     except httpcore.NetworkError:

@@ -46,6 +46,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
     "wf.webhook": BuiltIn("wfcelery.builtin.calling_out", ("url", "event", "data"), ("secret", "at", "timeout"), fixed=("secret",)),
 }
 
+_NAME = re.compile(r"(?!whsec_)[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # a secret itself is none, and no URL is
 _ONE_WORD = re.compile(r"wf\.\w+")
 
 
@@ -78,6 +79,8 @@ def _check_call(task: Task, action: str, known: BuiltIn, findings: Findings) -> 
             continue
         if name in task.input and (not isinstance(value, str) or "{{" in value):
             findings.of_task(task, ("input", name), _FIXED[name])
+        elif isinstance(value, str) and name != "statement" and not _NAME.fullmatch(value):
+            findings.of_task(task, ("input", name), "here stands a name that the operator has given, at most 64 letters, digits and . _ -")
     statement = task.input.get("statement")
     if action == "wf.sql" and isinstance(statement, str) and "{{" not in statement and (fault := fault_of_statement(statement)):
         findings.of_task(task, ("input", "statement"), fault)

@@ -111,6 +111,8 @@ tasks:
   - {name: d, action: wf.email, args: [1, 2]}
   - {name: e, action: wf.sql, input: {statement: "select 1; select 2"}}
   - {name: f, action: wf.webhook, input: {url: x, event: y, data: 1, secret: "{{ parameters.who }}"}}
+  - {name: h, action: wf.webhook, input: {url: x, event: y, data: 1, secret: whsec_hush}}
+  - {name: i, action: wf.sql, input: {statement: select 1, database: "postgresql://ann:hush@db/shop"}}
   - {name: g, action: wf.tasks.of_a_module_called_wf, input: {anything: 1}}
 parameters: {who: {}, id: {}}
 """
@@ -129,6 +131,8 @@ def test_everything_wrong_with_calls_of_them_is_told_when_a_definition_is_publis
         "line 7: tasks.d.args: wf.email takes its input by name: to, subject, text, html, cc, bcc, reply_to, sender, attachments, timeout",
         "line 8: tasks.e.input.statement: it holds more than one statement: make each a task of its own",
         "line 9: tasks.f.input.secret: a secret is named by a text without {{ }}: no run may choose it",
+        "line 10: tasks.h.input.secret: here stands a name that the operator has given, at most 64 letters, digits and . _ -",
+        "line 11: tasks.i.input.database: here stands a name that the operator has given, at most 64 letters, digits and . _ -",
     ]
 
 

@@ -132,6 +132,8 @@ def test_an_answer_has_a_limit(web: Web, configure: Callable[..., None]) -> None
     configure(input_limit=1000)
     with pytest.raises(UnexpectedAnswer, match="more than 1000 bytes"):
         http.fn(web.says("/large", (200, {}, b"x" * 1001)))
+    with pytest.raises(HttpServerError):
+        http.fn(web.says("/large-fault", (503, {}, b"x" * 1001)))
     assert http.fn(web.says("/fits", (200, {}, b"x" * 1000))).body == b"x" * 1000
     with pytest.raises(UnexpectedAnswer, match="compressed"):
         http.fn(web.says("/bomb", (200, {"Content-Encoding": "gzip"}, b"x")))

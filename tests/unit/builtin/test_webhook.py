@@ -61,6 +61,8 @@ def test_what_a_receiver_answers_ends_the_attempt_as_of_http(web: Web, configure
         webhook.fn(web.says("/down", (500, {}, b"")), "e", 1)
     with pytest.raises(UnexpectedAnswer):
         webhook.fn(web.says("/moved", (301, {"Location": "/elsewhere"}, b"")), "e", 1)
+    configure(input_limit=1000)
+    assert webhook.fn(web.says("/chatty", (200, {"Content-Type": "application/json"}, b"x" * 100_000)), "e", 1).status == 200
     with pytest.raises(AddressRefused):
         webhook.fn("http://10.0.0.1/", "e", 1)
 
