@@ -73,7 +73,7 @@ class Failed:
 class WfceleryError(Exception):
     """Whatever this package raises."""
 
-    code: ClassVar[str] = "error"
+    code: str = "error"
     exit_code: ClassVar[int] = 1
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -7,18 +7,101 @@ app's own configuration (Django `WFCELERY = {...}`, Flask `app.config["WFCELERY"
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import base64
+import binascii
+import re
+from ipaddress import ip_network
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wfcelery.errors import Misconfigured
+
+# ---- what built-in steps may reach -----------------------------------------------------------------------------------
+
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+
+
+def _host(name: str) -> str:
+    name = name.lower()
+    if not _HOST.fullmatch(name):
+        raise ValueError("a host is a name such as api.example.com, without scheme, port and path")
+    return name
+
+
+def _reachable(entry: str) -> str:
+    try:
+        return str(ip_network(entry))
+    except ValueError:
+        if re.fullmatch(r"[0-9./]+|.*[:/].*", entry):
+            raise ValueError("an entry is an address, a network such as 10.2.0.0/16, or the name of a host") from None
+    return _host(entry)
+
+
+def _signing_key(secret: SecretStr) -> SecretStr:
+    kind, _, encoded = secret.get_secret_value().partition("_")
+    try:
+        size = len(base64.b64decode(encoded, validate=True))
+    except binascii.Error:
+        size = 0
+    if kind != "whsec" or not 24 <= size <= 64:
+        raise ValueError("a secret for webhooks is whsec_ and 24 to 64 random bytes in base64")
+    return secret
+
+
+def _mail_server(url: SecretStr) -> SecretStr:
+    try:
+        found = urlsplit(url.get_secret_value())
+        known = found.scheme in ("smtp", "smtps", "smtp+plain") and found.hostname and (found.port is None or found.port > 0)
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError("a mail server is smtp://user:password@host:587, smtps://… or smtp+plain://… (no TLS)")
+    return url
+
+
+def _database(url: SecretStr) -> SecretStr:
+    if url.get_secret_value() != "own" and "://" not in url.get_secret_value():
+        raise ValueError('a database is a URL as SQLAlchemy writes it, or "own", the one that holds wfcelery\'s tables')
+    return url
+
+
+HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+
+
+def _header(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[\x20-\x7e]+", value.get_secret_value()):
+        raise ValueError("a header's value is one line of ASCII")
+    return value
+
+
+class Credentials(BaseModel):
+    """Headers that `wf.http` sends to these hosts, over TLS, and to no other."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], Field(min_length=1)]
+    headers: Annotated[dict[HeaderName, Annotated[SecretStr, AfterValidator(_header)]], Field(min_length=1)]
+
+
+Reachable = Annotated[str, AfterValidator(_reachable)]
+SigningKey = Annotated[SecretStr, AfterValidator(_signing_key)]
+SigningKeys = Annotated[
+    tuple[SigningKey, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str | SecretStr) else given), Field(min_length=1)
+]
+MailServer = Annotated[SecretStr, AfterValidator(_mail_server)]
+DatabaseURL = Annotated[SecretStr, AfterValidator(_database)]
+
+
+# ---- all settings ----------------------------------------------------------------------------------------------------
 
 
 class Settings(BaseSettings):
     """What a process of wfcelery goes by; frozen."""
 
-    model_config = SettingsConfigDict(env_prefix="WFCELERY_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="WFCELERY_", frozen=True, extra="forbid", hide_input_in_errors=True)
 
     database_url: str | None = Field(
         default=None, description="Where the tables are. Django projects: their DATABASES['default'] unless set."
@@ -54,6 +137,21 @@ class Settings(BaseSettings):
     definitions: str | None = Field(default=None, description="A folder of YAML definitions that a worker publishes when it starts.")
     organization_id: str = Field(default="default", description="The organization of runs that name none.")
     input_limit: int = Field(default=1_048_576, ge=1, description="Bytes of a run's input, of a step's input and of a result, as stored.")
+    outgoing_allowed: tuple[Reachable, ...] = Field(
+        default=(),
+        description="Addresses, networks and hosts inside that wf.http and wf.webhook may reach beside what is globally reachable.",
+    )
+    http_credentials: dict[str, Credentials] = Field(
+        default_factory=dict, description="Headers with secrets by name, which wf.http(credentials=name) sends to their hosts alone."
+    )
+    webhook_secrets: dict[str, SigningKeys] = Field(
+        default_factory=dict, description="Secrets by name with which wf.webhook signs; several of one name sign side by side."
+    )
+    email_url: MailServer | None = Field(default=None, description="The mail server of wf.email: smtp://user:password@host:587.")
+    email_from: str | None = Field(default=None, description="The sender of wf.email where a definition names none.")
+    sql_databases: dict[str, DatabaseURL] = Field(
+        default_factory=dict, description='Databases of wf.sql by name: URLs, or "own" for the one that holds the tables.'
+    )
 
     @classmethod
     def read(cls, app_values: dict[str, Any] | None = None, **given: Any) -> Settings:

@@ -55,6 +55,7 @@ from wfcelery import (
     when,
     workflow,
 )
+from wfcelery.builtin import email, http, sql, webhook
 
 
 def edges(new: Order, line: Line) -> None:
@@ -75,6 +76,17 @@ def edges(new: Order, line: Line) -> None:
     apply_discount(new.id, find_discount("x"))  # E: None
     find_discount(new.coupon)  # E: None
     OrderRow.mark_paid("7", paid)  # E: str || Literal['7']
+
+
+def built_in(new: Order) -> None:
+    http()  # E: url
+    http("https://example.com", method="FETCH")  # E: FETCH
+    http("https://example.com", expect="200")  # E: str || Literal['200']
+    email("ann@example.com", "Hello")  # E: text
+    email("ann@example.com", "Hello", "Hi", attachments=["a.txt"])  # E: str
+    sql("select 1", [1])  # E: list[int]
+    webhook("https://example.com", "order.paid")  # E: data
+    charge(new.id, http("https://example.com").status)  # E: int
 
 
 def fan_out(new: Order) -> None:

@@ -49,6 +49,7 @@ from wfcelery import (
     when,
     workflow,
 )
+from wfcelery.builtin import Answer, Attachment, Delivery, Sent, email, fail, http, noop, sql, webhook
 
 
 class Line(BaseModel):
@@ -363,6 +364,23 @@ def run_now(what: Step[P, R] | Workflow[P, R], *args: P.args, **kwargs: P.kwargs
 def adopted(order_id: int) -> bool:
     assert_type(typed_result(order_id), int)
     return typed_notify(order_id, receipt=careful_charge(order_id))
+
+
+# ---- steps that are built in ------------------------------------------------------------------------------------------
+
+
+@workflow
+def built_in(person: int, partner: str) -> str:
+    found = http("https://directory.example.com/people", query={"id": person}, timeout="10s", expect=[200, 404])
+    assert_type(found, Answer)
+    with when(found.status == 404):
+        fail(text("nobody has the number {}", person), code="unknown")
+    kept = sql("insert into people (id, team) values (:id, :team)", {"id": person, "team": found.body.team})
+    assert_type(email.options(after=kept)(["ann@example.com"], "Kept", "Hello", attachments=[Attachment(name="a.txt", content=b"a")]), Sent)
+    told = webhook.options(after=kept)(partner, "person.kept", {"id": person})
+    assert_type(told, Delivery)
+    noop(told.status)
+    return told.id
 
 
 def check() -> None:

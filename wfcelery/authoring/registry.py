@@ -6,10 +6,12 @@ import difflib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Protocol
 
 from wfcelery.authoring.options import Commit, Isolation
 from wfcelery.authoring.shape import Shape
+from wfcelery.definition.built_in import BUILT_IN
 from wfcelery.definition.model import Definition
 from wfcelery.definition.plan import RetryPolicy
 from wfcelery.errors import AuthoringError, Misconfigured, NotFound
@@ -40,6 +42,8 @@ class StepSpec:
     isolation: Isolation | None = None
     commit: Commit = "group"
     aliases: tuple[str, ...] = ()
+    # Whether a call of a transactional step with this stored input needs no transaction of ours after all.
+    elsewhere: Callable[[Mapping[str, Any]], bool] = lambda stored: False  # noqa: ARG005
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -100,6 +104,11 @@ class Registry:
 
     def add_step(self, spec: StepSpec) -> None:
         """Register a step, and tell whoever listens."""
+        for name in (spec.name, *spec.aliases):
+            self.find_step(name)  # one of ours is loaded before its name is given away; not under the lock, as an import has its own
+        self._put(spec)
+
+    def _put(self, spec: StepSpec) -> None:
         with self._lock:
             for name in (spec.name, *spec.aliases):
                 self._refuse_a_second(name, spec)
@@ -110,19 +119,37 @@ class Registry:
             listener(spec)
 
     def _refuse_a_second(self, name: str, spec: StepSpec) -> None:
-        known = self.find_step(name)
+        known = self._known(name)
         if known is not None and known.origin != spec.origin:
             raise AuthoringError(f"two steps are called {name}: {known.origin} and {spec.origin}; give one of them name=")
 
     def find_step(self, name: str) -> StepSpec | None:
-        """The step of that name or alias."""
+        """The step of that name or alias; a built-in one is loaded when it is first asked for."""
+        found = self._known(name)
+        if found is None and name in BUILT_IN:
+            self._load(name)
+            found = self._known(name)
+        return found
+
+    def _known(self, name: str) -> StepSpec | None:
         return self._steps.get(name) or self._steps.get(self._aliases.get(name, ""))
+
+    def _load(self, name: str) -> None:
+        """Have a built-in step of ours here. Its module registers it; in a registry that is not the process's own we do."""
+        made = getattr(import_module(BUILT_IN[name].module), name.rpartition(".")[2], None)
+        if made is not None and self._known(name) is None:  # else the module is just being loaded, and registers it itself
+            self._put(made.spec)
+
+    def load_built_in(self) -> None:
+        """Have all built-in steps here: a worker that starts makes tasks of them too. What they need is loaded with their first call."""
+        for name in BUILT_IN:
+            self.find_step(name)
 
     def step(self, name: str) -> StepSpec:
         """The step of that name or alias; `NotFound` with what is near."""
         found = self.find_step(name)
         if found is None:
-            raise NotFound("step", name, difflib.get_close_matches(name, self._steps, 2, cutoff=0.8))
+            raise NotFound("step", name, difflib.get_close_matches(name, {*self._steps, *BUILT_IN}, 2, cutoff=0.8))
         return found
 
     def steps(self) -> Iterator[StepSpec]:
@@ -182,7 +209,7 @@ class Registry:
     def names(self) -> Sequence[str]:
         """Every name and alias a definition may use as an action."""
         with self._lock:
-            return sorted({*self._steps, *self._aliases})
+            return sorted({*self._steps, *self._aliases, *BUILT_IN})
 
 
 registry = Registry()

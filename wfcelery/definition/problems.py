@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from wfcelery.definition.built_in import check_built_in
 from wfcelery.definition.document import Definition
 from wfcelery.definition.extent import MOST_VALUES
 from wfcelery.definition.findings import Findings, Lines, Path, Problem, written
@@ -85,6 +86,7 @@ def _checked(definition: Definition, findings: Findings) -> list[Problem]:
     check_shape(definition, findings)
     check_templates(definition, findings)
     check_graph(definition, findings)
+    check_built_in(definition, findings)
     return _in_order(findings.problems)
 
 

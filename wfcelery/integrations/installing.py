@@ -132,6 +132,7 @@ def _look_around(installation: Installation) -> None:
     database = _database(installation)
     migrations.check(database)
     compile_all(database.dialect)
+    registry.load_built_in()
     StepTransactions(database, installation.settings).refuse_levels(registry)
     wrong = definitions.check_code(None)
     if wrong:

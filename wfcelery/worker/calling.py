@@ -112,7 +112,7 @@ class TaskCaller:
             return CannotBegin(str(problem))
         own = call.retry is None and known.adopted and known.retry is None
         attempt = Attempt(task, call, known, call.retry or policy.retry, own)
-        if policy.transactional and self.transactions is not None:
+        if policy.transactional and self.transactions is not None and not known.elsewhere(call.input or {}):
             return self._transactional(attempt, policy, args, kwargs)
         return self._trace(attempt, args, kwargs, None)
 
