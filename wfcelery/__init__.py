@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         GiveUp,
         InProgress,
         InvalidInput,
+        InvalidSchedule,
         KeyConflict,
         NotAllowedNow,
         NotFound,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from wfcelery.integrations.installing import install
     from wfcelery.service.handles import Run, get_run
     from wfcelery.service.once import once
+    from wfcelery.service.schedule_handles import Schedule, get_schedule, list_schedules, schedule
     from wfcelery.service.starting import astart_workflow, start_workflow
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "GiveUp",
     "InProgress",
     "InvalidInput",
+    "InvalidSchedule",
     "KeyConflict",
     "NotAllowedNow",
     "NotFound",
@@ -77,6 +80,7 @@ __all__ = [
     "RunCancelled",
     "RunFailed",
     "RunTimedOut",
+    "Schedule",
     "Step",
     "StepContext",
     "StepError",
@@ -95,13 +99,16 @@ __all__ = [
     "expr",
     "failed",
     "get_run",
+    "get_schedule",
     "install",
     "is_none",
+    "list_schedules",
     "not_",
     "once",
     "otherwise",
     "publish",
     "required",
+    "schedule",
     "sleep",
     "sleep_until",
     "start_workflow",
@@ -120,10 +127,11 @@ _HOMES = {
     "sleep_until succeeded text timed_out when",
     "wfcelery.authoring.options": "Retry",
     "wfcelery.authoring.tracing": "End",
-    "wfcelery.errors": "AttemptCancelled AuthoringError DefinitionProblems Failed GiveUp InProgress InvalidInput KeyConflict "
-    "NotAllowedNow NotFound RetryLater RunCancelled RunFailed RunTimedOut StepError StillRunning WfceleryError",
+    "wfcelery.errors": "AttemptCancelled AuthoringError DefinitionProblems Failed GiveUp InProgress InvalidInput InvalidSchedule "
+    "KeyConflict NotAllowedNow NotFound RetryLater RunCancelled RunFailed RunTimedOut StepError StillRunning WfceleryError",
     "wfcelery.service.handles": "Run get_run",
     "wfcelery.service.once": "once",
+    "wfcelery.service.schedule_handles": "Schedule get_schedule list_schedules schedule",
     "wfcelery.service.starting": "astart_workflow start_workflow",
     "wfcelery.integrations.installing": "install",
 }
