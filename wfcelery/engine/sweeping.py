@@ -125,11 +125,11 @@ class Sweep:
         """What is done about each kind of rows that are overdue, in this order."""
         lease = self.runtime.settings.lease
         return {
+            "schedules": lambda: self._schedule(this),
             "lost": lambda: self._drain(this, lambda tx, n: leases.lost(tx, lease, n), self.declare_lost),
             "timeouts": lambda: self._drain(this, due.attempts, self._time_out),
             "waits": lambda: self._wake_all(this, seen, half),
             "deadlines": lambda: self._drain(this, due.runs, self._end),
-            "schedules": lambda: self._schedule(this),
             "inboxes": lambda: self._drain(this, due.inboxes, self._apply_inbox),
             "rung": self._ring,
         }
