@@ -22,7 +22,7 @@ from wfcelery.engine.runtime import Runtime
 from wfcelery.errors import InvalidInput, NotFound, RowChanged, Unavailable
 from wfcelery.store import definitions, inbox, schedules
 from wfcelery.store.database import Tx
-from wfcelery.store.failures import CommitUnknown
+from wfcelery.store.failures import CommitUnknown, LockTimeout, SerializationClash
 from wfcelery.store.schedules import Going, StoredSchedule, Terms
 from wfcelery.store.starting import NewRun, insert_run
 
@@ -51,6 +51,8 @@ def start_slots(runtime: Runtime) -> Scheduled:
                 this.turns += _work_off(runtime, id_)
             except (Unavailable, CommitUnknown):
                 raise
+            except (SerializationClash, LockTimeout):
+                continue  # somebody else is at it: the next pass looks again
             except (NotFound, InvalidInput) as problem:
                 this.bad += 1
                 log.error("schedule %s: %s", name, problem)
