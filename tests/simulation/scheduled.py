@@ -19,7 +19,13 @@ from wfcelery.definition.model import canonical_json, signature
 from wfcelery.store import definitions, schedules
 from wfcelery.store.schedules import Terms
 
-CHORE = load_yaml("name: chore\ntasks:\n  - {name: nap, type: sleep, duration: 1.5s}\n")  # no author's code, so no author's ledger
+TEXT = """
+name: chore
+tasks:
+  - {name: nap, type: sleep, duration: 1.5s}
+  - {name: never, action: x, after: [nap], when: false}
+"""
+CHORE = load_yaml(TEXT)  # no author's code, so no author's ledger
 ID = UUID(int=0x5C4ED)
 EVERY = 2  # seconds
 
