@@ -64,6 +64,9 @@ class Scheduled:
             found = schedules.find(tx, "default", "chores")
             assert found is not None
             assert found.next_slot is not None
+            latest = max((fate["slot"] for fate in found.recent if fate["fate"] == "started"), default="")
+            if found.waiting is not None and latest > found.waiting.isoformat():
+                raise Violation(f"the slot {latest} was started before {found.waiting.isoformat()}, which waits")
             self.last = found.next_slot.timestamp() - EVERY
             schedules.pause(tx, "default", "chores", None)
 
