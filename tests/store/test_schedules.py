@@ -19,7 +19,7 @@ from wfcelery.authoring.yaml import load_yaml
 from wfcelery.engine import scheduling
 from wfcelery.engine.sweeping import Sweep
 from wfcelery.errors import InvalidSchedule, NotAllowedNow, NotFound
-from wfcelery.service import definitions, schedules
+from wfcelery.service import definitions, fleet, schedules
 from wfcelery.store import schedules as stored
 from wfcelery.store.database import CursorTx, Database
 
@@ -221,6 +221,8 @@ def test_a_schedule_that_cannot_be_started_keeps_its_error_and_holds_up_no_other
     view = schedules.shown(context, "bad")
     assert view.error is not None
     assert view.error.message == "there is no published definition report"
+    found = [finding.what for finding in fleet.examine(context) if finding.level == "error"]
+    assert "schedule bad cannot be started: there is no published definition report" in found
     assert sweep().bad == 0, "it is tried again later"
     change(database, "update wf_definition set status = 'published'")
     change(database, f"update wf_schedule set due_at = {ago(database, 1)} where name = 'bad'")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wfcelery.definition.document import Definition, ScheduleSpec
 from wfcelery.definition.findings import Problem
+from wfcelery.definition.values import decode
 from wfcelery.errors import DefinitionProblems, Misconfigured
 from wfcelery.service import definitions, schedules
 from wfcelery.service.context import Context
@@ -51,10 +52,9 @@ def _refuse_twins(found: Sequence[Definition]) -> None:
 
 
 def _put(context: Context, definition: Definition) -> list[str]:
-    return [
-        spec.name for spec in definition.schedules if schedules.publish(context, spec.name, definition.name, spec.input, _options(spec))
-    ]
+    return [spec.name for spec in definition.schedules if _put_one(context, definition.name, spec)]
 
 
-def _options(spec: ScheduleSpec) -> dict[str, object]:
-    return spec.model_dump(exclude_none=True, exclude_defaults=True, exclude={"name", "input"})
+def _put_one(context: Context, workflow: str, spec: ScheduleSpec) -> bool:
+    options = spec.model_dump(exclude_none=True, exclude_defaults=True, exclude={"name", "input"})
+    return schedules.publish(context, spec.name, workflow, decode(spec.input), options)

@@ -25,6 +25,7 @@ from wfcelery.service.context import Context
 from wfcelery.service.terms import moment_of, terms_of, timetable_of
 from wfcelery.service.views import BackfillView, ScheduleView, SlotView, UpcomingView, error_view
 from wfcelery.store import schedules as stored
+from wfcelery.store.database import Tx
 from wfcelery.store.schedules import StoredSchedule, Terms
 from wfcelery.store.starting import insert_run
 
@@ -91,7 +92,7 @@ def pause(context: Context, name: str, reason: str | None = None, organization_i
 def resume(context: Context, name: str, organization_id: str | None = None) -> ScheduleView:
     """It goes on with the first slot from now; those of the pause are not made up for. Raises NotFound."""
 
-    def write(tx: Any, found: StoredSchedule) -> bool:
+    def write(tx: Tx, found: StoredSchedule) -> bool:
         return not found.paused or stored.resume(tx, found, found.terms.timetable.after(found.now))
 
     return _view(_over(context, name, organization(context, organization_id), write))
@@ -182,7 +183,7 @@ def _put(context: Context, owner: str, name: str, terms: Terms, published: str |
     raise _busy(name)
 
 
-def _edit(tx: Any, found: StoredSchedule, terms: Terms, published: str | None) -> bool:
+def _edit(tx: Tx, found: StoredSchedule, terms: Terms, published: str | None) -> bool:
     """Slots that were due by the old times stay due where the times stay."""
     same = found.paused or found.terms.timetable == terms.timetable
     next_slot = found.next_slot if same else terms.timetable.after(found.now)
@@ -190,7 +191,7 @@ def _edit(tx: Any, found: StoredSchedule, terms: Terms, published: str | None) -
     return stored.edit(tx, found, terms, next_slot=next_slot, due_at=due_at, published=published or found.published)
 
 
-def _over(context: Context, name: str, owner: str, write: Callable[[Any, StoredSchedule], bool]) -> StoredSchedule:
+def _over(context: Context, name: str, owner: str, write: Callable[[Tx, StoredSchedule], bool]) -> StoredSchedule:
     for _ in range(TRIES):
         found = _found(context, name, owner)
         with context.transaction() as tx:
@@ -221,7 +222,7 @@ def _make_up(context: Context, found: StoredSchedule, slots: Sequence[datetime])
     return told
 
 
-def _made_up(tx: Any, found: StoredSchedule, slot: datetime) -> BackfillView:
+def _made_up(tx: Tx, found: StoredSchedule, slot: datetime) -> BackfillView:
     """What a backfill would do about a slot."""
     held = stored.run_of_key(tx, found.organization_id, run_of_slot(tx, found, slot).key or "")
     return BackfillView(slot=slot, run=None if held is None else str(held), new=held is None)

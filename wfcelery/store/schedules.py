@@ -116,6 +116,12 @@ _READ = Statement(sa.select(*_ROW).where(schedule.c.id == one("id", sa.Uuid)))
 _LOCK = Statement(sa.select(*_ROW).where(_NAMED).with_for_update(key_share=True))
 _FIND = Statement(sa.select(*_ROW).where(_NAMED))
 _LISTED = Statement(sa.select(*_ROW).where(schedule.c.organization_id == one("organization_id", sa.Text)).order_by(schedule.c.name))
+_FAILING = Statement(
+    sa.select(schedule.c.name, schedule.c.error)
+    .where(schedule.c.error.is_not(None))
+    .order_by(schedule.c.name)
+    .limit(one("many", sa.Integer))
+)
 _INSERT = Statement(_insert)
 _EDIT = Statement(
     sa.update(schedule)
@@ -253,6 +259,11 @@ def lock(tx: Tx, organization_id: str, name: str) -> StoredSchedule | None:
 def listed(tx: Tx, organization_id: str) -> list[StoredSchedule]:
     """Every schedule of an organization, by name."""
     return [_row(row) for row in tx.execute(_LISTED, {"organization_id": organization_id}).rows]
+
+
+def failing(tx: Tx, many: int) -> list[tuple[str, Mapping[str, Any]]]:
+    """Schedules whose latest slot could not be started, of all organizations: (name, error)."""
+    return [(row[0], loads(row[1])) for row in tx.execute(_FAILING, {"many": many}).rows]
 
 
 def insert(
