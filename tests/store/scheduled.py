@@ -45,11 +45,11 @@ def row_of(context: Context, name: str = "nightly") -> StoredSchedule:
     return found
 
 
-def set_back(context: Context, slots: int, name: str = "nightly") -> datetime:
-    """So many slots of an hourly schedule have come, and nobody has looked: the first of them."""
+def set_back(context: Context, slots: int, name: str = "nightly", later: timedelta = timedelta(0)) -> datetime:
+    """So many slots of an hourly schedule have come, and nobody has looked: the first of them, which may be moved to another time."""
     row = row_of(context, name)
     assert row.next_slot is not None
-    first = row.next_slot - slots * timedelta(hours=1)
+    first = row.next_slot - slots * timedelta(hours=1) + later
     with writing(context.database, first) as moment:
         change(context.database, f"update wf_schedule set next_slot = {moment}, due_at = {moment} where name = '{name}'")
     return first

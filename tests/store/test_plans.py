@@ -40,6 +40,7 @@ BY_NATURE = {  # these ask for everything of a kind, and the index holds nothing
     "leases._LOST": "every step under way",
     "leases._OF_CHILD_ON": "every step under way, when a process was found dead",
     "loading._KEPT": "every step under way, when a commit has got no answer",
+    "schedules._FAILING": "every schedule, for `doctor`",
     "looking._LOOK": "every step under way",
 }
 
