@@ -12,6 +12,7 @@ from tests.interleaving.scene import FAILED, NEW, Scene
 from tests.store.rows import change, look, started
 from wfcelery.clock import uuid7
 from wfcelery.core.events import Expanded, Failed, GroupEnded, ItemEnd, Succeeded
+from wfcelery.definition.document import Overlap
 from wfcelery.definition.values import dumps
 from wfcelery.engine import executing, scheduling
 from wfcelery.engine.apply import Keeping, apply
@@ -29,7 +30,7 @@ from wfcelery.store.starting import NewRun
 from wfcelery.store.transactional import report
 
 ERROR = {"type": "Oops", "code": None, "message": "no luck"}
-SCHEDULE = UUID(int=2**128 - 3)
+BESIDE_IT, INSTEAD_OF_IT = UUID(int=2**128 - 4), UUID(int=2**128 - 3)  # schedules
 Side = int  # 0 or 1: two transactions of one kind are of two workers
 
 
@@ -259,24 +260,28 @@ def _ring_runs(scene: Scene, side: Side) -> Callable[[], object]:
     return ring
 
 
-def _schedule(scene: Scene, overlap: str) -> None:
+def _schedule(scene: Scene, id: UUID, overlap: Overlap) -> None:
     """A slot has come, of a schedule whose earlier run is going."""
     with scene.database.transaction() as tx:
-        terms = Terms("small", "{}", None, 86_400, "UTC", overlap, 10 * 86_400.0)  # type: ignore[arg-type]
-        assert schedules.insert(tx, SCHEDULE, "default", "nightly", terms, schedules.now(tx) - timedelta(seconds=60), None)
+        terms = Terms("small", "{}", None, 86_400, "UTC", overlap, 10 * 86_400.0)
+        assert schedules.insert(tx, id, "default", f"one that says {overlap}", terms, schedules.now(tx) - timedelta(seconds=60), None)
     change(scene.database, "update wf_schedule set runs = :runs", runs=f'["{scene.run}"]')
 
 
 def _schedule_beside(scene: Scene) -> None:
-    _schedule(scene, "allow")
+    _schedule(scene, BESIDE_IT, "allow")
 
 
 def _schedule_instead(scene: Scene) -> None:
-    _schedule(scene, "cancel")
+    _schedule(scene, INSTEAD_OF_IT, "cancel")
 
 
-def _take_slots(scene: Scene, side: Side) -> Callable[[], object]:
-    return lambda: scheduling._work_off(scene.hands[side].runtime, SCHEDULE)
+def _start_slot(scene: Scene, side: Side) -> Callable[[], object]:
+    return lambda: scheduling._work_off(scene.hands[side].runtime, BESIDE_IT)
+
+
+def _cancel_for_slot(scene: Scene, side: Side) -> Callable[[], object]:
+    return lambda: scheduling._work_off(scene.hands[side].runtime, INSTEAD_OF_IT)
 
 
 def _expand(scene: Scene, side: Side) -> Callable[[], object]:
@@ -300,8 +305,8 @@ TRANSACTIONS = (
     Transaction("T7-ring", _ring, locks=False, passes=True),
     Transaction("T7-ring-runs", _ring_runs, _start_another, locks=False, passes=True),
     Transaction("T7-report", _report, locks=False, raises=(RowChanged,)),
-    Transaction("T7-slot", _take_slots, _schedule_beside, locks=False),
-    Transaction("T7-slot-cancel", _take_slots, _schedule_instead, locks=False, ends="cancelled"),
+    Transaction("T7-slot", _start_slot, _schedule_beside, locks=False),
+    Transaction("T7-slot-cancel", _cancel_for_slot, _schedule_instead, locks=False, ends="cancelled"),
     Transaction("T8-time-out", _time_out, passes=True),
     Transaction("T8-wake", _wake, passes=True),
     Transaction("T8-wake-ahead", _wake_ahead, locks=False, passes=True),
