@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -45,17 +43,25 @@ def row_of(context: Context, name: str = "nightly") -> StoredSchedule:
     return found
 
 
-def set_back(context: Context, slots: int, name: str = "nightly", later: timedelta = timedelta(0)) -> datetime:
-    """So many slots of an hourly schedule have come, and nobody has looked: the first of them, which may be moved to another time."""
+def set_back(context: Context, slots: int, name: str = "nightly") -> datetime:
+    """So many slots of an hourly schedule have come, and nobody has looked: the first of them."""
     row = row_of(context, name)
     assert row.next_slot is not None
-    first = row.next_slot - slots * timedelta(hours=1) + later
-    with writing(context.database, first) as moment:
-        change(context.database, f"update wf_schedule set next_slot = {moment}, due_at = {moment} where name = '{name}'")
-    return first
+    first = row.next_slot - slots * timedelta(hours=1)
+    return _set(context, name, first)
 
 
-@contextmanager
-def writing(database: Database, moment: datetime) -> Iterator[str]:
+def set_to_now(context: Context, name: str = "nightly") -> datetime:
+    """A slot has come a second ago."""
+    return _set(context, name, row_of(context, name).now.replace(microsecond=0) - timedelta(seconds=1))
+
+
+def _set(context: Context, name: str, slot: datetime) -> datetime:
+    moment = written(context.database, slot)
+    change(context.database, f"update wf_schedule set next_slot = {moment}, due_at = {moment} where name = '{name}'")
+    return slot
+
+
+def written(database: Database, moment: datetime) -> str:
     """A moment as SQL of this database."""
-    yield f"timestamptz '{moment.isoformat()}'" if database.dialect == "postgresql" else str(moment.timestamp())
+    return f"timestamptz '{moment.isoformat()}'" if database.dialect == "postgresql" else str(moment.timestamp())

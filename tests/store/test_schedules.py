@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.store.counted import CountedDatabase, counted
-from tests.store.rows import ago, change, look
-from tests.store.scheduled import DAILY, context_on, made, row_of, set_back
+from tests.store.rows import ago, change, look, started
+from tests.store.scheduled import DAILY, context_on, made, row_of, set_back, set_to_now
 from tests.store.test_looking import seen
 from tests.store.test_timers import runtime_on
 from wfcelery.authoring.yaml import load_yaml
@@ -20,13 +20,13 @@ from wfcelery.definition.values import decode
 from wfcelery.engine import scheduling
 from wfcelery.engine.sweeping import Sweep
 from wfcelery.errors import InvalidSchedule, NotAllowedNow, NotFound
-from wfcelery.service import definitions, fleet, schedules
+from wfcelery.service import definitions, fleet, schedules, verifying
+from wfcelery.service.context import Context
 from wfcelery.store import schedules as stored
 from wfcelery.store.database import CursorTx, Database
 
 __all__ = ["counted"]
 
-HALF_AN_HOUR = timedelta(minutes=30)
 END = (
     "update wf_run set status = 'succeeded', version = 1, due_at = null, ring_at = null, ended_at = created_at where status <> 'succeeded'"
 )
@@ -115,7 +115,7 @@ def test_cancel_asks_the_earlier_run_to_end_and_starts_when_it_has(database: Dat
     set_back(context, 1)
     sweep = Sweep(runtime_on(database))
     sweep()
-    set_back(context, 1, later=HALF_AN_HOUR)
+    set_to_now(context)
     sweep()
     [(fact, data)] = look(database, "select fact, data from wf_inbox")
     assert (fact, json.loads(data)["reason"]) == ("cancel", "the next slot of schedule nightly has come")
@@ -171,7 +171,7 @@ def test_a_crash_at_any_statement_starts_a_slot_once(database: Database, monkeyp
         made(context, name, overlap="cancel")
         set_back(context, 1, name)
         Sweep(runtime)()
-        slot = set_back(context, 1, name, HALF_AN_HOUR)
+        slot = set_to_now(context, name)
         change(database, f"update wf_schedule set next_slot = null, due_at = null where name <> '{name}'")
 
         def cut(self: CursorTx, *given: Any, fatal: int = fatal) -> Any:
@@ -206,6 +206,22 @@ def test_a_slot_that_somebody_has_started_by_its_key_is_not_started_again(databa
     assert row_of(context).recent[-1]["run"] == by_hand[0].run
     change(database, "update wf_run set active_key = null, workflow = 'other'")
     assert [view.new for view in schedules.backfill(context, "nightly", slot, slot)] == [False], "also where it gave up its key"
+
+
+def test_two_runs_under_the_key_of_one_slot_are_found_by_the_checker(database: Database) -> None:
+    context = context_on(database)
+    made(context)
+    set_back(context, 1)
+    Sweep(runtime_on(database))()
+    assert across(context) == []
+    change(database, "update wf_run set key = 'schedule:nightly:x', active_key = 'schedule:nightly:x'")
+    started(database, workflow="another", key="schedule:nightly:x")
+    assert across(context) == ["23 slots: schedule:nightly:x is the key of several runs"]
+
+
+def across(context: Context) -> list[str]:
+    """What the checker says of all runs together."""
+    return [problem for verdict in verifying.verify(context, None) if verdict.run == verifying.ACROSS for problem in verdict.problems]
 
 
 def test_a_schedule_that_cannot_be_started_keeps_its_error_and_holds_up_no_other(
