@@ -204,6 +204,7 @@ def test_a_slot_that_somebody_has_started_by_its_key_is_not_started_again(databa
     Sweep(runtime_on(database))()
     assert len(keys(database)) == 1
     assert row_of(context).recent[-1]["run"] == by_hand[0].run
+    assert row_of(context).started == 1
     change(database, "update wf_run set active_key = null, workflow = 'other'")
     assert [view.new for view in schedules.backfill(context, "nightly", slot, slot)] == [False], "also where it gave up its key"
 

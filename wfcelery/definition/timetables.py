@@ -133,8 +133,10 @@ def zone_fault(name: object) -> str | None:
             return None
     except (ZoneInfoNotFoundError, ValueError, OSError):
         pass
-    near = get_close_matches(name[:100], available_timezones(), 1)
-    return f"there is no time zone {shortly(name)}; " + (f"did you mean {near[0]}?" if near else "write one as Europe/Berlin")
+    known = available_timezones()
+    near = get_close_matches(name[:100], known, 1)
+    remedy = f"did you mean {near[0]}?" if near else "write one as Europe/Berlin" if known else "this machine has none: install tzdata"
+    return f"there is no time zone {shortly(name)}; {remedy}"
 
 
 def every_fault(seconds: float) -> str | None:

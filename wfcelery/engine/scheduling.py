@@ -99,7 +99,7 @@ def _write(tx: Tx, found: StoredSchedule, turn: Turn, going: list[Going]) -> lis
     new = None if turn.start is None else run_of_slot(tx, found, turn.start)
     held = None if new is None else schedules.run_of_key(tx, found.organization_id, new.key or "")
     started = None if new is None else held or new.id
-    if not schedules.move(tx, found, turn, [run.id for run in going], started):
+    if not schedules.move(tx, found, turn, [run.id for run in going], started, held=held is not None):
         raise RowChanged(f"schedule {found.name}")
     rings = []
     if new is not None and held is None:

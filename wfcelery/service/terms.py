@@ -58,12 +58,15 @@ def terms_of(context: Context, name: str, what: Bound[Any] | str, given: Mapping
     wrong += timetable_faults(said)
     wrong += _run_faults(said)
     workflow, stored = _workflow(context, what, given, said.get("slot_as"), wrong)
+    text = dumps(stored)
+    if len(text) > context.settings.input_limit:
+        wrong.append(("input", f"it has {len(text)} bytes, more than {context.settings.input_limit}"))
     if wrong:
         raise InvalidSchedule(name if fault is None else shortly(name), wrong)
     every, catch_up, deadline = (said.get(span) for span in ("every", "catch_up", "deadline"))
     return Terms(
         workflow=workflow,
-        input=dumps(stored),
+        input=text,
         cron=said.get("cron"),
         every=None if every is None else int(seconds(every)),
         time_zone=said.get("timezone", "UTC"),

@@ -135,8 +135,8 @@ _MOVE = Statement(
         **_given("next_slot", "waiting", "due_at", "runs", "recent"),
         **_NEXT,
         **{name: schedule.c[name] + one(f"more_{name}", sa.Integer) for name in ("started", "skipped", "missed")},
-        failures=sa.case((one("more_started", sa.Integer) > 0, 0), else_=schedule.c.failures),
-        error=sa.case((one("more_started", sa.Integer) > 0, sa.null()), else_=schedule.c.error),
+        failures=sa.case((one("well", sa.Boolean), 0), else_=schedule.c.failures),
+        error=sa.case((one("well", sa.Boolean), sa.null()), else_=schedule.c.error),
     )
 )
 _FAIL = Statement(
@@ -207,10 +207,10 @@ def run_of_key(tx: Tx, organization_id: str, key: str) -> UUID | None:
     return rows[0][0] if rows else None
 
 
-def move(tx: Tx, seen: StoredSchedule, turn: Turn, still: Sequence[UUID], started: UUID | None) -> bool:
+def move(tx: Tx, seen: StoredSchedule, turn: Turn, still: Sequence[UUID], started: UUID | None, *, held: bool = False) -> bool:
     """Write what a turn has decided; False where another has written the row since it was read, or it is gone.
 
-    `still`: the runs that are going; `started`: the run of the slot that the turn starts.
+    `still`: the runs that are going; `started`: the run of the slot that the turn starts; `held`: somebody else has started it.
     """
     fates = [{"slot": slot.isoformat(), "fate": "skipped"} for slot in turn.skipped[-MOST_RECENT:]]
     if turn.last_missed is not None:
@@ -226,7 +226,8 @@ def move(tx: Tx, seen: StoredSchedule, turn: Turn, still: Sequence[UUID], starte
         "due_at": turn.look_at,
         "runs": dumps([str(each) for each in runs]),
         "recent": dumps([*seen.recent, *fates][-MOST_RECENT:]),
-        "more_started": int(turn.start is not None),
+        "more_started": int(turn.start is not None and not held),
+        "well": turn.start is not None,
         "more_skipped": len(turn.skipped),
         "more_missed": turn.missed,
     }
