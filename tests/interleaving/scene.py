@@ -61,7 +61,7 @@ CHUNK = 2  # items born in one commit, so that `crates` has not all of its own y
 ENDED = ("succeeded", "failed", "cancelled", "timed_out")
 CLAIMED = ("left", "right", "fast", "quick", "flaky", "fatal", "pay", "paid")
 ORDERED_BY = {
-    run: "x.id",
+    run: "x.key, x.id",  # two that are born in one millisecond have their ids in any order
     step: "x.run, x.name, x.item",
     history: "x.run, x.version",
     inbox: "x.run, x.fact, x.data",
