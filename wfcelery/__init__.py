@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         GiveUp,
         InProgress,
         InvalidInput,
+        InvalidSchedule,
         KeyConflict,
         NotAllowedNow,
         NotFound,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from wfcelery.integrations.installing import install
     from wfcelery.service.handles import Run, get_run
     from wfcelery.service.once import once
+    from wfcelery.service.schedule_handles import Schedule, get_schedule, list_schedules, schedule
     from wfcelery.service.starting import astart_workflow, start_workflow
 
 __all__ = [
@@ -70,6 +72,7 @@ __all__ = [
     "GiveUp",
     "InProgress",
     "InvalidInput",
+    "InvalidSchedule",
     "KeyConflict",
     "NotAllowedNow",
     "NotFound",
@@ -79,6 +82,7 @@ __all__ = [
     "RunCancelled",
     "RunFailed",
     "RunTimedOut",
+    "Schedule",
     "Step",
     "StepContext",
     "StepError",
@@ -99,13 +103,16 @@ __all__ = [
     "fail",
     "failed",
     "get_run",
+    "get_schedule",
     "install",
     "is_none",
+    "list_schedules",
     "not_",
     "once",
     "otherwise",
     "publish",
     "required",
+    "schedule",
     "sleep",
     "sleep_until",
     "start_workflow",
@@ -124,10 +131,11 @@ _HOMES = {
     "sleep sleep_until succeeded text timed_out when",
     "wfcelery.authoring.options": "Retry",
     "wfcelery.authoring.tracing": "End",
-    "wfcelery.errors": "AttemptCancelled AuthoringError DefinitionProblems Failed GiveUp InProgress InvalidInput KeyConflict "
-    "NotAllowedNow NotFound RetryLater RunCancelled RunFailed RunTimedOut StepError StillRunning WfceleryError",
+    "wfcelery.errors": "AttemptCancelled AuthoringError DefinitionProblems Failed GiveUp InProgress InvalidInput InvalidSchedule "
+    "KeyConflict NotAllowedNow NotFound RetryLater RunCancelled RunFailed RunTimedOut StepError StillRunning WfceleryError",
     "wfcelery.service.handles": "Run get_run",
     "wfcelery.service.once": "once",
+    "wfcelery.service.schedule_handles": "Schedule get_schedule list_schedules schedule",
     "wfcelery.service.starting": "astart_workflow start_workflow",
     "wfcelery.integrations.installing": "install",
 }

@@ -13,6 +13,7 @@
     ├── KeyConflict
     ├── NotAllowedNow
     ├── InvalidInput
+    │   └── InvalidSchedule             everything wrong with a schedule
     ├── InvalidText                     a text that no database can hold
     ├── DefinitionProblems              everything wrong with a definition
     ├── AuthoringError (a TypeError)    a workflow's or step's Python that cannot mean what it says
@@ -230,13 +231,21 @@ class InvalidInput(WfceleryError):
     """The input does not fit the workflow's parameters. `errors` are all of them: (where, what)."""
 
     code = "invalid_input"
+    subject: ClassVar[str] = "the input of {}"
 
     def __init__(self, workflow: str, errors: Iterable[tuple[str, str]]) -> None:
         self.workflow = workflow
         self.errors = tuple(errors)
         told = [f"{where if len(where) <= 100 else where[:100] + '…'}: {what}" for where, what in self.errors[:20]]
         more = [f"and {len(self.errors) - 20} more"] if len(self.errors) > 20 else []
-        super().__init__(f"the input of {workflow} is not valid: " + "; ".join(told + more))
+        super().__init__(f"{self.subject.format(workflow)} is not valid: " + "; ".join(told + more))
+
+
+class InvalidSchedule(InvalidInput):
+    """A schedule that cannot be meant. `errors` are all of them: (where, what)."""
+
+    code = "invalid_schedule"
+    subject = "schedule {}"
 
 
 class InvalidText(WfceleryError):

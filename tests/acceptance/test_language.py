@@ -13,7 +13,7 @@ import pytest
 from tests.acceptance.processes import Fleet
 from tests.acceptance.shell import ShellError
 
-PUBLISH = "from wfcelery.service import definitions\nfrom wfcelery.service.context import current\n"
+PUBLISH = "from wfcelery.service import publishing\nfrom wfcelery.service.context import current\n"
 APP = "tests.acceptance.app"
 
 
@@ -26,7 +26,7 @@ def here(make_shared_fleet: Callable[..., Fleet]) -> Fleet:
 def publish(fleet: Fleet, folder: Path, text: str) -> None:
     file = folder / "definition.yaml"
     file.write_text(dedent(text).replace("$app", APP))
-    fleet.shell(f"{PUBLISH}len(definitions.publish(current(), [app_module.Path({str(file)!r})]))")
+    fleet.shell(f"{PUBLISH}len(publishing.publish(current(), [app_module.Path({str(file)!r})]))")
 
 
 def play(fleet: Fleet, name: str, given: dict[str, Any] | None = None) -> tuple[str, dict[str, str]]:

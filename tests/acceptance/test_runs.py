@@ -19,7 +19,7 @@ from tests.acceptance.processes import Fleet
 from tests.acceptance.shell import ShellError
 
 SHORT = {"WFCELERY_POLL": "0.3", "WFCELERY_LEASE": "3", "WFCELERY_PARK_PAUSE": "0.3", "WFCELERY_BATCH": "10"}
-PUBLISH = "from wfcelery.service import definitions\nfrom wfcelery.service.context import current\n"
+PUBLISH = "from wfcelery.service import publishing\nfrom wfcelery.service.context import current\n"
 NOW = "from datetime import UTC, date, datetime, timedelta\nfrom decimal import Decimal\nfrom uuid import UUID\n"
 
 
@@ -32,7 +32,7 @@ def here(make_shared_fleet: Callable[..., Fleet]) -> Fleet:
 def publish(fleet: Fleet, folder: Path, text: str) -> None:
     file = folder / "definition.yaml"
     file.write_text(dedent(text))
-    fleet.shell(f"{PUBLISH}len(definitions.publish(current(), [app_module.Path({str(file)!r})]))")
+    fleet.shell(f"{PUBLISH}len(publishing.publish(current(), [app_module.Path({str(file)!r})]))")
 
 
 def by_name(fleet: Fleet, name: str, given: dict[str, Any] | None = None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.store.rows import look
 from wfcelery.store.database import Database
 
-TABLES = ("wf_definition", "wf_run", "wf_step", "wf_history", "wf_inbox", "wf_wait", "wf_dead_letter", "wf_idempotency")
+TABLES = ("wf_definition", "wf_run", "wf_step", "wf_history", "wf_inbox", "wf_wait", "wf_dead_letter", "wf_idempotency", "wf_schedule")
 
 
 def counted(database: Database) -> dict[str, int]:

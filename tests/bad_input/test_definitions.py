@@ -18,7 +18,7 @@ from wfcelery.definition.compile import compile_plan
 from wfcelery.definition.model import Definition, canonical_json, signature
 from wfcelery.definition.problems import read
 from wfcelery.errors import DefinitionProblems
-from wfcelery.service import definitions
+from wfcelery.service import publishing
 from wfcelery.service.context import current
 from wfcelery.store.database import Database
 
@@ -213,7 +213,7 @@ def test_one_bad_file_among_good_ones_stores_none(tmp_path: Path, sqlite_databas
     (tmp_path / "c.yaml").write_text("name: g\n" * 2)
     before = counted(sqlite_database)
     with pytest.raises(DefinitionProblems) as told:
-        definitions.publish(current(), [tmp_path])
+        publishing.publish(current(), [tmp_path])
     assert {Path(str(problem.file)).name for problem in told.value.problems} == {"b.yaml", "c.yaml"}
     assert counted(sqlite_database) == before
 

@@ -16,7 +16,7 @@ from tests.chaos.looking import living
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.plans import ORGANIZATIONS
 from tests.chaos.tap import OURS
-from wfcelery.service import definitions
+from wfcelery.service import publishing
 from wfcelery.service.context import Context
 from wfcelery.settings import Settings
 from wfcelery.store.database import Database
@@ -51,7 +51,7 @@ def publish(folder: Path, url: str, revision: int) -> None:
     file.write_text(EVOLVING.format(revision=revision))
     database = Database(url)
     try:
-        definitions.publish(Context(database, Settings(database_url=url)), [file])
+        publishing.publish(Context(database, Settings(database_url=url)), [file])
     finally:
         database.close()
 

@@ -39,7 +39,7 @@ def test_help_loads_neither_celery_nor_sqlalchemy() -> None:
 
 
 def test_every_verb_has_help(empty: Cli) -> None:
-    for verb in ("db", "dead", "definitions", "demo", "dev", "doctor", "runs", "worker", "workers"):
+    for verb in ("db", "dead", "definitions", "demo", "dev", "doctor", "runs", "schedules", "worker", "workers"):
         assert "Usage: wfcelery" in empty(verb, "--help").stdout
 
 

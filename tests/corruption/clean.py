@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from uuid import UUID
 
 from tests.engine.machine import Machine
 from tests.store.rows import ago, change, look, run_of, started
+from wfcelery.clock import uuid7
 from wfcelery.core.decision import RingRun, RingStep
 from wfcelery.core.draft import digest
+from wfcelery.core.schedules import Turn
 from wfcelery.definition.values import dumps
 from wfcelery.engine import executing
 from wfcelery.engine.ports import Call, Outcome, Raised, Returned
 from wfcelery.service.invariants import Carried, Effect, Ledgers, Start
-from wfcelery.store import leases
+from wfcelery.store import leases, schedules
 from wfcelery.store.database import Database
+from wfcelery.store.schedules import Terms
 from wfcelery.store.transactional import report
 
 ORDER = """
@@ -90,10 +94,24 @@ def clean(database: Database) -> Clean:
     runs["later"] = started(
         database, definition=run_of(database, pays.run).definition, input="{}", workflow="reported", key="k", delay=3600.0
     )
+    _scheduled(database, runs["later"])
     starts = [Start("answered", run, input="d") for run in runs.values()]
     starts.append(Start("answered", runs["later"], key="k", workflow="reported"))
     tap = [Carried({"v": 1, "ns": "x", "org": "default", "run": str(run), "step": None}, 120) for run in runs.values()]
     return Clean(database, runs, Ledgers(effects=effects, kinds=KINDS, starts=starts, tap=tap, canaries=("canary-7",)))
+
+
+def _scheduled(database: Database, run: UUID) -> None:
+    """A schedule, two of whose slots have come: one was started, one skipped."""
+    terms = Terms("reported", "{}", None, 3600, "UTC", "skip", 86_400.0)
+    with database.transaction() as tx:
+        now = schedules.now(tx)
+        first, second = now - timedelta(hours=2), now - timedelta(hours=1)
+        assert schedules.insert(tx, uuid7(), "default", "hourly", terms, first, None)
+        found = schedules.find(tx, "default", "hourly")
+        assert found is not None
+        turn = Turn(now + timedelta(days=300), None, now + timedelta(days=300), start=first, skipped=(second,))
+        assert schedules.move(tx, found, turn, [], run)
 
 
 Meanwhile = Callable[[Machine, Call], Outcome | None]

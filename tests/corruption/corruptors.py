@@ -222,6 +222,10 @@ CORRUPTORS = [
     )),
     Corruptor(22, "a wait was cancelled, and its step succeeded", sql("update wf_wait set status = 'cancelled' where run = {order}")),
     Corruptor(22, "a step waits, and its wait is gone", sql("delete from wf_wait where run = {open}")),
+    Corruptor(23, "slots have two fates each", sql(
+        "update wf_schedule set recent = '[' || {inner} || ',' || {inner} || ']'".format(inner="substr(recent, 2, length(recent) - 2)")
+    )),
+    Corruptor(23, "a schedule whose next slot no sweep finds", sql("update wf_schedule set due_at = null")),
     Corruptor(26, "a transactional step's effect is missing", effects(_without("a", "applied"))),
     Corruptor(27, "an idempotent step's effect is there twice", effects(_again("b", "applied"))),
     Corruptor(28, "a plain step was called twice in one attempt", effects(_again("joined", "begun"))),

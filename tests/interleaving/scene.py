@@ -28,7 +28,7 @@ from wfcelery.service.verifying import problems_of
 from wfcelery.store import definitions, due
 from wfcelery.store.claims import Claimed, claim, claim_group
 from wfcelery.store.database import Database
-from wfcelery.store.schema import Instant, dead_letter, history, inbox, run, step, wait, worker
+from wfcelery.store.schema import Instant, dead_letter, history, inbox, run, schedule, step, wait, worker
 from wfcelery.store.verifying import evidence
 
 TEXT = """
@@ -61,13 +61,14 @@ CHUNK = 2  # items born in one commit, so that `crates` has not all of its own y
 ENDED = ("succeeded", "failed", "cancelled", "timed_out")
 CLAIMED = ("left", "right", "fast", "quick", "flaky", "fatal", "pay", "paid")
 ORDERED_BY = {
-    run: "x.id",
+    run: "x.key, x.id",  # two that are born in one millisecond have their ids in any order
     step: "x.run, x.name, x.item",
     history: "x.run, x.version",
     inbox: "x.run, x.fact, x.data",
     wait: "x.step",
     dead_letter: "x.run, x.name, x.item, x.episode",
     worker: "x.name, x.id",
+    schedule: "x.name",
 }
 TABLES = tuple(ORDERED_BY)  # those that others point at come first
 ID = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")

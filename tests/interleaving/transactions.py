@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import combinations_with_replacement
 from uuid import UUID, uuid4
 
 from tests.interleaving.scene import FAILED, NEW, Scene
-from tests.store.rows import look, started
+from tests.store.rows import change, look, started
 from wfcelery.clock import uuid7
 from wfcelery.core.events import Expanded, Failed, GroupEnded, ItemEnd, Succeeded
+from wfcelery.definition.document import Overlap
 from wfcelery.definition.values import dumps
-from wfcelery.engine import executing
+from wfcelery.engine import executing, scheduling
 from wfcelery.engine.apply import Keeping, apply
 from wfcelery.engine.dispatching import Inbox, begin
 from wfcelery.engine.runtime import Budget
@@ -20,13 +22,15 @@ from wfcelery.engine.sweeping import Sweep
 from wfcelery.engine.waking import Waking, tell
 from wfcelery.errors import RowChanged
 from wfcelery.service import starting
-from wfcelery.store import due, inbox, leases
+from wfcelery.store import due, inbox, leases, schedules
 from wfcelery.store.claims import Claimed, claim, claim_group
 from wfcelery.store.database import Tx
+from wfcelery.store.schedules import Terms
 from wfcelery.store.starting import NewRun
 from wfcelery.store.transactional import report
 
 ERROR = {"type": "Oops", "code": None, "message": "no luck"}
+BESIDE_IT, INSTEAD_OF_IT = UUID(int=2**128 - 4), UUID(int=2**128 - 3)  # schedules
 Side = int  # 0 or 1: two transactions of one kind are of two workers
 
 
@@ -268,6 +272,30 @@ def _ring_runs(scene: Scene, side: Side) -> Callable[[], object]:
     return ring
 
 
+def _schedule(scene: Scene, id: UUID, overlap: Overlap) -> None:
+    """A slot has come, of a schedule whose earlier run is going."""
+    with scene.database.transaction() as tx:
+        terms = Terms("small", "{}", None, 86_400, "UTC", overlap, 10 * 86_400.0)
+        assert schedules.insert(tx, id, "default", f"one that says {overlap}", terms, schedules.now(tx) - timedelta(seconds=60), None)
+    change(scene.database, "update wf_schedule set runs = :runs", runs=f'["{scene.run}"]')
+
+
+def _schedule_beside(scene: Scene) -> None:
+    _schedule(scene, BESIDE_IT, "allow")
+
+
+def _schedule_instead(scene: Scene) -> None:
+    _schedule(scene, INSTEAD_OF_IT, "cancel")
+
+
+def _start_slot(scene: Scene, side: Side) -> Callable[[], object]:
+    return lambda: scheduling._work_off(scene.hands[side].runtime, BESIDE_IT)
+
+
+def _cancel_for_slot(scene: Scene, side: Side) -> Callable[[], object]:
+    return lambda: scheduling._work_off(scene.hands[side].runtime, INSTEAD_OF_IT)
+
+
 def _expand(scene: Scene, side: Side) -> Callable[[], object]:
     return lambda: apply(scene.hands[side].runtime, scene.run, (Expanded(scene.ids["crates"]),))
 
@@ -289,6 +317,8 @@ TRANSACTIONS = (
     Transaction("T7-ring", _ring, locks=False, passes=True),
     Transaction("T7-ring-runs", _ring_runs, _start_another, locks=False, passes=True),
     Transaction("T7-report", _report, locks=False, raises=(RowChanged,)),
+    Transaction("T7-slot", _start_slot, _schedule_beside, locks=False),
+    Transaction("T7-slot-cancel", _cancel_for_slot, _schedule_instead, locks=False, ends="cancelled"),
     Transaction("T8-time-out", _time_out, passes=True),
     Transaction("T8-wake", _wake, passes=True),
     Transaction("T8-wake-ahead", _wake_ahead, locks=False, passes=True),
@@ -310,7 +340,9 @@ PAIRS: tuple[Pair, ...] = tuple(combinations_with_replacement(TRANSACTIONS, 2))
 
 
 # Of a run beside the one of which all is under way. Two transactions of two runs hardly meet: these pairs are for the long check.
-BESIDE = frozenset({"T1-start", "T1-begin", "T1-begin-ahead", "T7-ring-runs", "T9-put-for-another", "T10-drain-retry"})
+BESIDE = frozenset(
+    {"T1-start", "T1-begin", "T1-begin-ahead", "T7-ring-runs", "T7-slot", "T7-slot-cancel", "T9-put-for-another", "T10-drain-retry"}
+)
 
 
 def is_short(pair: Pair) -> bool:

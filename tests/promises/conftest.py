@@ -16,7 +16,7 @@ __all__ = ["fleet", "make_fleet", "make_shared_fleet", "pytest_runtest_makerepor
 
 APP = "tests.promises.app"
 QUICK = {"WFCELERY_POLL": "0.2", "WFCELERY_LEASE": "3", "WFCELERY_RING_AGAIN": "1"}
-PUBLISH = "from wfcelery.service import definitions\nfrom wfcelery.service.context import current\n"
+PUBLISH = "from wfcelery.service import publishing\nfrom wfcelery.service.context import current\n"
 
 
 class Here(Fleet):
@@ -26,7 +26,7 @@ class Here(Fleet):
         """Store a definition in YAML; `$app` is the app."""
         file = self.folder / "definition.yaml"
         file.write_text(dedent(text).replace("$app", APP))
-        self.shell(f"{PUBLISH}len(definitions.publish(current(), [app_module.Path({str(file)!r})]))")
+        self.shell(f"{PUBLISH}len(publishing.publish(current(), [app_module.Path({str(file)!r})]))")
 
     def named(self, name: str, given: dict[str, Any] | None = None) -> str:
         """Start a run by name."""

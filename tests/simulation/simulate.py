@@ -17,6 +17,7 @@ from tests.simulation.authors import Authors
 from tests.simulation.bus import Bus, Message
 from tests.simulation.database import SimDatabase
 from tests.simulation.fleet import PASSING, Fleet
+from tests.simulation.scheduled import Scheduled, has_a_schedule
 from tests.simulation.stories import Graph, Story, story_of
 from tests.simulation.world import Violation, World
 from tests.unit.core.generators import flat
@@ -58,6 +59,7 @@ class Simulation:
     world: World
     fleet: Fleet
     runs: list[UUID] = field(default_factory=list)
+    scheduled: Scheduled | None = None
     cancelled: set[UUID] = field(default_factory=set)
     versions: dict[str, tuple[int, str]] = field(default_factory=dict)
     _open: bool = True
@@ -82,7 +84,8 @@ class Simulation:
                 self.fleet.known = [(UUID(hex=run), UUID(hex=step)) for run, step in self.fleet.database.query(look)]
 
     def _look_for_open(self) -> None:
-        self._open = len(self.versions) < len(self.runs) or any(status not in verdicts.ENDED for _, status in self.versions.values())
+        many = sum(run.hex in self.versions for run in self.runs)
+        self._open = many < len(self.runs) or any(status not in verdicts.ENDED for _, status in self.versions.values())
 
     def go(self) -> None:
         """The whole story."""
@@ -98,6 +101,8 @@ class Simulation:
         self.world.sometimes["clocks differed"] += bool(self.story.faults.skew)
         for number, graph in enumerate(self.story.graphs):
             self._client(number, graph)
+        if self.scheduled is not None:
+            self.scheduled.begin()
         lingers = self.story.lingers
         self.world.run(lambda: not lingers and self._at_rest(), self.story.trouble)
         self._calm_down()
@@ -191,6 +196,8 @@ class Simulation:
     def _calm_down(self) -> None:
         self.world.calm = True
         self.world.say("calm")
+        if self.scheduled is not None:
+            self.scheduled.stop()
         for worker in self.fleet.workers:
             for process in [worker.process, *(child.process for child in worker.children)]:
                 process.stopped_until = 0.0
@@ -241,6 +248,8 @@ class Simulation:
             verdicts.at_rest(self.fleet, run, self.story.graphs[number], run in self.cancelled)
             times.check(self.fleet, run, self.story.delays[number], self.story.deadlines[number])
         verdicts.effects(self.fleet)
+        if self.scheduled is not None:
+            self.scheduled.check()
         if self.story.only_outages:
             verdicts.nothing_was_lost(self.fleet)
 
@@ -252,7 +261,7 @@ def simulate(seed: int, trace: Callable[[str], None] | None = None) -> Told:
     database = SimDatabase(world)
     settings = SETTINGS.model_copy(update={"run_ahead": story.run_ahead, "poll": story.poll})
     fleet = Fleet(world, database, settings, Bus(world), Authors(world, database, SETTINGS))
-    simulation = Simulation(story, world, fleet)
+    simulation = Simulation(story, world, fleet, scheduled=Scheduled(fleet) if has_a_schedule(seed) else None)
     database.after_commit = simulation.after_commit
     told = Told(seed)
     logging.disable(logging.NOTSET if trace is not None else logging.CRITICAL)

@@ -51,6 +51,9 @@ RARE = (
     "history: step_timed_out",
     "history: step_unadvanced",
     "history: wait_came",
+    *(f"schedule: {overlap}" for overlap in ("skip", "buffer", "allow", "cancel")),
+    "schedule: a slot was skipped",
+    "schedule: a run was cancelled",
 )
 FAULTS = (
     "away",

@@ -15,7 +15,21 @@ from wfcelery.store.lines import PLANNING
 from wfcelery.store.statements import Statement
 
 # What a message, a start, a report, a renewal or a due row brings about. What people list, delete or verify may read a table.
-OF_THE_ENGINE = ("claims", "due", "hot", "inbox", "items", "leases", "loading", "looking", "meta", "saving", "starting", "transactional")
+OF_THE_ENGINE = (
+    "claims",
+    "due",
+    "hot",
+    "inbox",
+    "items",
+    "leases",
+    "loading",
+    "looking",
+    "meta",
+    "saving",
+    "schedules",
+    "starting",
+    "transactional",
+)
 BY_NATURE = {  # these ask for everything of a kind, and the index holds nothing else
     "due._BELL_INBOX": "every row of the inbox",
     "due._BELL_STEPS": "every step that waits for a ring",
@@ -26,6 +40,7 @@ BY_NATURE = {  # these ask for everything of a kind, and the index holds nothing
     "leases._LOST": "every step under way",
     "leases._OF_CHILD_ON": "every step under way, when a process was found dead",
     "loading._KEPT": "every step under way, when a commit has got no answer",
+    "schedules._FAILING": "every schedule, for `doctor`",
     "looking._LOOK": "every step under way",
 }
 

@@ -48,6 +48,7 @@ from wfcelery import (
     once,
     otherwise,
     required,
+    schedule,
     sleep,
     start_workflow,
     step,
@@ -223,3 +224,10 @@ def unseen(new: Order) -> str:
     with when(not_(is_none(new.coupon))):
         return required(new.coupon)  # N: test_a_return_inside_a_block_is_told_by_the_source
     return "a constant may be returned"
+
+
+def by_the_clock(new: Order) -> None:
+    schedule("nightly", order.bind(new), cron="0 3 * * *", overlap="skp")  # E: overlap
+    schedule("nightly", order.bind(new), crn="0 3 * * *")  # E: crn
+    schedule("nightly", order.bind(new), every=[1])  # E: every
+    schedule("nightly", order, every="1h")  # E: Workflow

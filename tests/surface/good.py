@@ -14,11 +14,13 @@ from pydantic import BaseModel
 from wfcelery import (
     Failed,
     GiveUp,
+    InvalidSchedule,
     KeyConflict,
     Retry,
     RetryLater,
     Run,
     RunFailed,
+    Schedule,
     Step,
     Submitted,
     Workflow,
@@ -34,12 +36,15 @@ from wfcelery import (
     fail,
     failed,
     get_run,
+    get_schedule,
     is_none,
+    list_schedules,
     not_,
     once,
     otherwise,
     publish,
     required,
+    schedule,
     sleep,
     sleep_until,
     start_workflow,
@@ -385,3 +390,22 @@ def built_in(person: int, partner: str) -> str:
 
 def check() -> None:
     assert_type(run_now(adopted, 3), bool)
+
+
+# ---- 10. Schedules ---------------------------------------------------------------------------------------------------
+
+
+def by_the_clock(first: Order) -> list[str]:
+    made = schedule(
+        "nightly", nightly.bind(date(2026, 1, 1), first), cron="0 3 * * *", timezone="Europe/Berlin", overlap="skip", catch_up="1h"
+    )
+    assert_type(made, Schedule)
+    schedule("hourly", "nightly", {"day": date(2026, 1, 1)}, every="1h", slot_as="order", tags=["reports"], deadline="30m")
+    try:
+        get_schedule("nightly").backfill("2026-03-01", first.ship_at, limit=31)
+    except InvalidSchedule as wrong:
+        return [f"{where}: {what}" for where, what in wrong.errors]
+    made.pause("the shop is closed")
+    assert_type(made.next(3)[0], datetime)
+    made.resume()
+    return [each.name for each in list_schedules() if each.show().paused]

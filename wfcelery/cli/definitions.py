@@ -62,13 +62,16 @@ def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
 @_json
 @click.pass_context
 def publish(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
-    """Store the definitions of YAML FILES, or of none where one has a problem."""
-    from wfcelery.service import definitions as service
+    """Store the definitions of YAML FILES and put their schedules in place, or nothing where one has a problem."""
+    from wfcelery.service import publishing as service
 
-    for published in service.publish(context(ctx), files):
+    for file in service.publish(context(ctx), files):
+        published = file.definition
         if as_json:
-            click.echo(json.dumps(asdict(published)))
+            click.echo(json.dumps(asdict(published) | {"schedules": list(file.schedules)}))
             continue
+        for name in file.schedules:
+            output.say(f"schedule {name} put in place")
         state = "new" if published.new else "unchanged"
         click.echo(f"{published.name}\t{published.version}\trevision {published.revision}\t{state}\t{published.signature[:12]}")
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "dev": ("wfcelery.cli.dev:dev", "One worker and a database file: all that workflows need on a desk."),
     "doctor": ("wfcelery.cli.doctor:doctor", "What is wrong with the set-up and the fleet."),
     "runs": ("wfcelery.cli.runs:runs", "Runs: start, list, show, watch, cancel, verify."),
+    "schedules": ("wfcelery.cli.schedules:schedules", "Workflows that start by the clock: list, show, put, pause, next, backfill."),
     "worker": ("wfcelery.cli.worker:worker", "A worker that runs nothing but workflows."),
     "workers": ("wfcelery.cli.workers:workers", "The fleet: list."),
 }

@@ -56,7 +56,7 @@ def start(ctx: click.Context, /, workflow: str, input: str, wait: bool, as_json:
 
     context(ctx)
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    run = start_workflow(workflow, _object(input), **given)
+    run = start_workflow(workflow, json_object(input), **given)
     if wait:
         result = run.result()
         click.echo(json.dumps(result, default=str))
@@ -66,7 +66,8 @@ def start(ctx: click.Context, /, workflow: str, input: str, wait: bool, as_json:
         click.echo(run.id)
 
 
-def _object(text: str) -> dict[str, Any]:
+def json_object(text: str) -> dict[str, Any]:
+    """An input as people type it: JSON, `@FILE`, or `-` for what comes in. Raises BadParameter."""
     try:
         if text == "-":
             text = sys.stdin.read()

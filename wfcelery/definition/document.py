@@ -27,6 +27,8 @@ TRANSITIONS = {
     "on_complete": COMPLETED,
 }
 POSITIONAL = "*"
+Overlap = Literal["skip", "buffer", "allow", "cancel"]
+OVERLAPS: tuple[Overlap, ...] = ("skip", "buffer", "allow", "cancel")  # what a schedule does where an earlier run is still going
 _CARRIED = frozenset({"datetime", "date", "time", "decimal", "uuid", "bytes", "literal"})
 
 
@@ -228,6 +230,23 @@ class Task(_Strict):
         return self.input if self.args is None else {**self.input, POSITIONAL: self.args}
 
 
+class ScheduleSpec(_Strict):
+    """When runs of the workflow start by themselves. No part of what a run goes by: it is neither signed nor stored with it."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    cron: str | None = None
+    every: MaybeSpan = None
+    timezone: str | None = None
+    overlap: Overlap | None = None
+    catch_up: MaybeSpan = None
+    input: Annotated[dict[str, Any], BeforeValidator(_stored)] = Field(default_factory=dict)
+    slot_as: str | None = None
+    queue: Annotated[str, Field(min_length=1)] | None = None
+    priority: Annotated[int, Field(ge=0, le=255)] | None = None
+    tags: Names = ()
+    deadline: MaybeSpan = None
+
+
 class Definition(_Strict):
     """A workflow, as it is stored."""
 
@@ -242,6 +261,7 @@ class Definition(_Strict):
     timeout: MaybeSpan = None
     on_error: Literal["stop", "continue"] = "stop"
     tags: Names = ()
+    schedules: Annotated[tuple[ScheduleSpec, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)] = ()
 
     @model_validator(mode="before")
     @classmethod

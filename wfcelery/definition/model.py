@@ -19,8 +19,8 @@ _NOT_SIGNED = frozenset({"label", "description", "after", "needs", "decision", "
 
 
 def canonical(definition: Definition) -> dict[str, Any]:
-    """The definition as JSON-able data without what goes without saying; reads back as the same definition."""
-    return definition.model_dump(mode="json", exclude_defaults=True)
+    """The definition as JSON-able data without what goes without saying, and without its schedules, which live in rows of their own."""
+    return definition.model_dump(mode="json", exclude_defaults=True, exclude={"schedules"})
 
 
 def canonical_json(definition: Definition) -> str:

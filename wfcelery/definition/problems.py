@@ -13,6 +13,7 @@ from wfcelery.definition.document import Definition
 from wfcelery.definition.extent import MOST_VALUES
 from wfcelery.definition.findings import Findings, Lines, Path, Problem, written
 from wfcelery.definition.graph_checks import check_graph
+from wfcelery.definition.schedule_checks import check_schedules
 from wfcelery.definition.shape_checks import check_shape
 from wfcelery.definition.template_checks import check_templates
 from wfcelery.definition.validation import as_document, translated, without
@@ -87,6 +88,7 @@ def _checked(definition: Definition, findings: Findings) -> list[Problem]:
     check_templates(definition, findings)
     check_graph(definition, findings)
     check_built_in(definition, findings)
+    check_schedules(definition, findings)
     return _in_order(findings.problems)
 
 

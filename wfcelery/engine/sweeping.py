@@ -21,6 +21,7 @@ from wfcelery.core.states import RUN_ENDED, RunStatus
 from wfcelery.engine.apply import apply, quarantine
 from wfcelery.engine.dispatching import Inbox
 from wfcelery.engine.runtime import Runtime
+from wfcelery.engine.scheduling import start_slots
 from wfcelery.engine.waking import Called, Waking, call_workers, left_to_workers
 from wfcelery.errors import Unavailable
 from wfcelery.store import due, leases
@@ -53,6 +54,7 @@ class Pass:
     timeouts: int = 0
     waits: int = 0
     deadlines: int = 0
+    schedules: int = 0
     inboxes: int = 0
     rung: int = 0
     left: int = 0  # sleeps that are over, for which workers were rung
@@ -62,7 +64,7 @@ class Pass:
 
     def found(self) -> int:
         """How many due rows this pass handled."""
-        return self.lost + self.timeouts + self.waits + self.deadlines + self.inboxes + self.rung
+        return self.lost + self.timeouts + self.waits + self.deadlines + self.schedules + self.inboxes + self.rung
 
 
 @dataclass(slots=True)
@@ -123,6 +125,7 @@ class Sweep:
         """What is done about each kind of rows that are overdue, in this order."""
         lease = self.runtime.settings.lease
         return {
+            "schedules": lambda: self._schedule(this),
             "lost": lambda: self._drain(this, lambda tx, n: leases.lost(tx, lease, n), self.declare_lost),
             "timeouts": lambda: self._drain(this, due.attempts, self._time_out),
             "waits": lambda: self._wake_all(this, seen, half),
@@ -201,6 +204,12 @@ class Sweep:
         finally:
             waking.ring_all()
 
+    def _schedule(self, this: Pass) -> int:
+        """Start the runs of slots that are due; a schedule that cannot be is told on its row, and holds up no other."""
+        scheduled = start_slots(self.runtime)
+        this.bad += scheduled.bad
+        return scheduled.turns
+
     def _end(self, run: due.Run) -> bool:
         """A run's own deadline, or the end of its grace; which of the two is read under its lock."""
 
@@ -266,7 +275,7 @@ class Sweep:
 
     def _count(self, this: Pass) -> None:
         self.passes += 1
-        for name in ("lost", "timeouts", "waits", "deadlines", "inboxes", "rung", "left", "bad", "seconds"):
+        for name in ("lost", "timeouts", "waits", "deadlines", "schedules", "inboxes", "rung", "left", "bad", "seconds"):
             setattr(self.total, name, getattr(self.total, name) + getattr(this, name))
         self.total.next_due = this.next_due
         fields = {"wf_sweep_seconds": round(this.seconds, 4), "wf_sweep_found": this.found(), "wf_sweep_bad": this.bad}

@@ -17,7 +17,7 @@ from wfcelery.engine.process import Process
 from wfcelery.engine.runtime import Runtime
 from wfcelery.errors import DefinitionProblems, Misconfigured, Unavailable
 from wfcelery.service import context as service
-from wfcelery.service import definitions, expiring
+from wfcelery.service import definitions, expiring, publishing
 from wfcelery.service.context import Context
 from wfcelery.store import migrations
 from wfcelery.store.database import Database
@@ -139,4 +139,4 @@ def _look_around(installation: Installation) -> None:
         raise DefinitionProblems("this worker's code", wrong)
     folder = installation.settings.definitions
     if folder is not None:
-        definitions.publish_folder(_context(installation), folder)
+        publishing.publish_folder(_context(installation), folder)

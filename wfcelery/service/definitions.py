@@ -19,7 +19,7 @@ from wfcelery.definition.model import Definition, canonical_json, signature
 from wfcelery.definition.problems import problems
 from wfcelery.definition.spans import seconds
 from wfcelery.definition.values import decode, encode
-from wfcelery.errors import DefinitionProblems, Misconfigured, NotAllowedNow, NotFound
+from wfcelery.errors import DefinitionProblems, NotAllowedNow, NotFound
 from wfcelery.service.context import Context
 from wfcelery.store import definitions as stored
 from wfcelery.store.database import Tx
@@ -41,7 +41,7 @@ class Published:
 def of_bound(context: Context, bound: Bound[Any], tx: Tx | None) -> tuple[str, str, dict[str, Any]]:
     """The starter's own graph: (signature, name, stored input); stores the definition if it is new."""
     definition = bound.definition
-    return _launched(context, definition, tx), definition.name, dict(bound.input)
+    return launched(context, definition, tx), definition.name, dict(bound.input)
 
 
 def by_name(context: Context, name: str, given: Mapping[str, Any], tx: Tx | None) -> tuple[str, str, dict[str, Any]]:
@@ -56,14 +56,26 @@ def by_name(context: Context, name: str, given: Mapping[str, Any], tx: Tx | None
         if known is None:
             raise NotFound("workflow", name, _near(context, name, tx))
         valid = known.validate_input(given)  # before anything is stored
-        return _launched(context, known.definition, tx), name, valid
+        return launched(context, known.definition, tx), name, valid
     if known is not None and _signature_of(known.definition) == newest.signature:
         return newest.signature, name, known.validate_input(given)
     definition = Definition.model_validate_json(newest.body)
     return newest.signature, name, check_input(definition, {key: encode(value) for key, value in given.items()})
 
 
-def _launched(context: Context, definition: Definition, tx: Tx | None) -> str:
+def of_name(context: Context, name: str) -> tuple[Definition, bool]:
+    """The newest definition first stored under this name, or this process's own, and whether it is stored. Raises NotFound."""
+    with context.transaction() as tx:
+        newest = stored.newest(tx, name)
+    if newest is not None:
+        return Definition.model_validate_json(newest.body), True
+    known = registry.find_workflow(name)
+    if known is None:
+        raise NotFound("workflow", name, _near(context, name, None))
+    return known.definition, False
+
+
+def launched(context: Context, definition: Definition, tx: Tx | None) -> str:
     """The signature of a definition that a run begins with, stored; raises NotAllowedNow for a draft and for what is archived.
 
     Looked up once per process and signature, like what is stored.
@@ -129,20 +141,6 @@ def _refuse(definition: Definition) -> None:
     if faults:
         raise DefinitionProblems(definition.name, faults)
     compile_plan(definition)
-
-
-def publish(context: Context, paths: Iterable[Path]) -> list[Published]:
-    """Store every definition of these files, or none: all their problems are told first."""
-    definitions = read_files(paths)
-    return [store(context, definition) for definition in definitions]
-
-
-def publish_folder(context: Context, folder: str) -> list[Published]:
-    """What a starting worker does with the folder that its settings name."""
-    path = Path(folder)
-    if not path.is_dir():
-        raise Misconfigured(f"the folder of definitions, {folder}, is not there")
-    return publish(context, [path])
 
 
 def read_files(paths: Iterable[Path]) -> list[Definition]:

@@ -9,8 +9,9 @@ from wfcelery.definition.model import Definition
 from wfcelery.service.context import Context
 from wfcelery.service.views import Finding, WorkerView
 from wfcelery.store import fleet as stored
-from wfcelery.store import migrations, reading
+from wfcelery.store import migrations, reading, schedules
 
+MOST_TOLD = 20
 Route = Callable[[str, str | None], str]
 """The queue of an action, given what its definition says: the app's routes, where its code is at hand."""
 
@@ -64,6 +65,7 @@ def examine(context: Context, route: Route | None = None, dispatch: str | None =
         state = stored.state(tx)
         fleet = [row for row in reading.workers(tx) if row.alive]
         definitions = [Definition.model_validate_json(row.body) for row in stored.newest_definitions(tx)]
+        failing = schedules.failing(tx, MOST_TOLD)
     yield Finding(level="ok", what=f"this database is known to its messages as {state.ns}")
     yield from _sweep(state, context.settings.poll)
     if not fleet:
@@ -75,6 +77,10 @@ def examine(context: Context, route: Route | None = None, dispatch: str | None =
     yield from _builds(fleet)
     if state.letters:
         yield Finding(level="warning", what=f"{state.letters} dead letters are open", remedy="wfcelery dead list")
+    for name, error in failing:
+        yield Finding(
+            level="error", what=f"schedule {name} cannot be started: {error.get('message')}", remedy=f"wfcelery schedules show {name}"
+        )
 
 
 def _sweep(state: stored.State, poll: float) -> Iterator[Finding]:

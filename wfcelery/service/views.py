@@ -141,6 +141,58 @@ class WorkerView(View):
     build: str
 
 
+class SlotView(View):
+    """What became of a slot of a schedule."""
+
+    slot: datetime
+    fate: str  # started | skipped | missed
+    run: str | None = None
+
+
+class ScheduleView(View):
+    """A schedule: its terms, where it stands, and what became of its latest slots."""
+
+    name: str
+    workflow: str
+    organization_id: str
+    cron: str | None = None
+    every: float | None = None
+    timezone: str
+    overlap: str
+    catch_up: float
+    slot_as: str | None = None
+    queue: str | None = None
+    priority: int | None = None
+    tags: Sequence[str] = ()
+    deadline: float | None = None
+    paused: bool
+    reason: str | None = None
+    next: datetime | None = None
+    waiting: datetime | None = None  # a slot that is started when earlier runs have ended
+    started: int
+    skipped: int
+    missed: int
+    error: ErrorView | None = None  # why the next slot could not be started
+    recent: Sequence[SlotView] = ()
+    created: datetime
+    changed: datetime
+
+
+class UpcomingView(View):
+    """A slot to come: the moment, and what a clock in the schedule's time zone shows then."""
+
+    slot: datetime
+    local: str
+
+
+class BackfillView(View):
+    """A slot that was asked for after its time, and its run; `new` where that was started now."""
+
+    slot: datetime
+    run: str | None = None
+    new: bool
+
+
 class Finding(View):
     """One thing that a check found."""
 

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from wfcelery.core.states import RUN_ENDED, STEP_ENDED, RunStatus, StepStatus, WaitStatus
+from wfcelery.definition.document import OVERLAPS
 from wfcelery.store.rules import held_by_a_trigger
 
 metadata = sa.MetaData(
@@ -285,6 +286,47 @@ audit = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Index("wf_audit_run", "run", "at"),
     sa.Index("wf_audit_newest", "organization_id", "at"),
+)
+
+schedule = sa.Table(
+    "wf_schedule",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    _organization(),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("workflow", sa.Text, nullable=False),
+    sa.Column("input", sa.Text, nullable=False),
+    sa.Column("slot_as", sa.Text),  # the parameter that is given the slot's time
+    sa.Column("cron", sa.Text),
+    sa.Column("every", sa.Integer),  # seconds
+    sa.Column("time_zone", sa.Text, nullable=False),
+    sa.Column("overlap", sa.Text, nullable=False),
+    sa.Column("catch_up", sa.Float, nullable=False),  # seconds that a slot may be late
+    sa.Column("queue", sa.Text),
+    sa.Column("priority", sa.Integer),
+    sa.Column("tags", sa.Text),
+    sa.Column("deadline", sa.Float),  # seconds from a run's start
+    sa.Column("published", sa.Text),  # digest of what a definition file said of it last
+    sa.Column("paused", sa.Boolean, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("next_slot", Instant),
+    sa.Column("waiting", Instant),  # a slot that is started when earlier runs have ended
+    sa.Column("due_at", Instant),  # when a sweep has something to do about it
+    sa.Column("runs", sa.Text, nullable=False),  # JSON list of the runs that had not ended when it was looked at last
+    sa.Column("recent", sa.Text, nullable=False),  # JSON list: what became of the latest slots
+    sa.Column("started", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("skipped", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("missed", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # tries in a row to start a slot
+    sa.Column("error", sa.Text),
+    sa.Column("version", sa.Integer, nullable=False),  # +1 per write; it is written over the version it was read with
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("changed_at", Instant, nullable=False),  # by people
+    sa.UniqueConstraint("organization_id", "name", name="wf_schedule_name"),
+    sa.Index("wf_schedule_due", "due_at", postgresql_where=sa.text("due_at is not null"), sqlite_where=sa.text("due_at is not null")),
+    _one_of("overlap", OVERLAPS, "wf_schedule_overlap"),
+    sa.CheckConstraint("(cron is null) <> (every is null)", name="wf_schedule_cron_or_every"),
+    sa.CheckConstraint("not paused or (next_slot is null and waiting is null and due_at is null)", name="wf_schedule_paused"),
 )
 
 worker = sa.Table(

@@ -18,7 +18,7 @@ from wfcelery.store.dead_letters import _ALL, Letter, _letter
 from wfcelery.store.loading import RUN, STEP, run_row, step_row
 from wfcelery.store.migrations import VERSION_TABLE, wanted
 from wfcelery.store.reading import HistoryRow
-from wfcelery.store.schema import dead_letter, definition, history, inbox, meta, run, step, wait
+from wfcelery.store.schema import dead_letter, definition, history, inbox, meta, run, schedule, step, wait
 from wfcelery.store.statements import Ids, Row, Statement, among, clock, fixed, later, one
 
 MANY_RUNS = 100  # runs that are read at one moment,
@@ -264,6 +264,9 @@ class Remains:
     schemas: list[str]  # versions that the migrations have recorded
     wanted: str  # the version of this release
     homes: int  # rows of wf_meta
+    fates: list[tuple[str, list[dict[str, Any]]]]  # of each schedule what became of its latest slots
+    doubles: list[str]  # keys of slots that several runs hold; at most 100
+    asleep: list[str]  # schedules with a next slot, or one that waits, and no time at which a sweep finds them
 
 
 _ORPHANS = [
@@ -286,6 +289,20 @@ _SHARED = Statement(
     .having(sa.func.min(_AS_TEXT) != sa.func.max(_AS_TEXT))
     .limit(100)
 )
+_FATES = Statement(sa.select(schedule.c.name, schedule.c.recent).order_by(schedule.c.name))
+_DOUBLES = Statement(
+    sa.select(run.c.active_key)
+    .where(run.c.active_key.startswith("schedule:", autoescape=False))
+    .group_by(run.c.organization_id, run.c.active_key)
+    .having(sa.func.count() > 1)
+    .order_by(run.c.active_key)
+    .limit(100)
+)
+_ASLEEP = Statement(
+    sa.select(schedule.c.name)
+    .where(schedule.c.due_at.is_(None), sa.or_(schedule.c.next_slot.is_not(None), schedule.c.waiting.is_not(None)))
+    .order_by(schedule.c.name)
+)
 _versions = sa.table(VERSION_TABLE, sa.column("version_num", sa.Text))
 _SCHEMAS = Statement(sa.select(_versions.c.version_num).order_by(_versions.c.version_num))
 _HOMES = Statement(sa.select(sa.func.count()).select_from(meta))
@@ -297,4 +314,15 @@ def remains(tx: Tx) -> Remains:
     half_trees = int(tx.execute(_HALF_TREES).rows[0][0])
     shared = [(UUID(row[0]), UUID(row[1])) for row in tx.execute(_SHARED).rows]
     schemas = [str(row[0]) for row in tx.execute(_SCHEMAS).rows]
-    return Remains(tx.execute(_NOW).rows[0][0], orphans, half_trees, shared, schemas, wanted(), int(tx.execute(_HOMES).rows[0][0]))
+    return Remains(
+        now=tx.execute(_NOW).rows[0][0],
+        orphans=orphans,
+        half_trees=half_trees,
+        shared=shared,
+        schemas=schemas,
+        wanted=wanted(),
+        homes=int(tx.execute(_HOMES).rows[0][0]),
+        fates=[(row[0], loads(row[1])) for row in tx.execute(_FATES).rows],
+        doubles=[row[0] for row in tx.execute(_DOUBLES).rows],
+        asleep=[row[0] for row in tx.execute(_ASLEEP).rows],
+    )

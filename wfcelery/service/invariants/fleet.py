@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from uuid import UUID
 
 from wfcelery.service.invariants.registry import across_runs
@@ -37,7 +38,7 @@ def acknowledged_starts_exist(whole: Whole) -> Found:
             yield None, f"key {start.key} of {start.workflow} was acknowledged, and has no run"
 
 
-@across_runs(3, "cause", "Every run was started by a client of the ledger or by a parent's step.", "starts")
+@across_runs(3, "cause", "Every run was started by a client of the ledger, by a slot of a schedule or by a parent's step.", "starts")
 def runs_have_a_cause(whole: Whole) -> Found:
     if whole.ledgers.starts is None:
         return
@@ -45,7 +46,8 @@ def runs_have_a_cause(whole: Whole) -> Found:
     ids = {start.run for start in sent}
     keys = {(start.organization_id, start.workflow, start.key) for start in sent if start.key is not None}
     for id, run in whole.runs.items():  # noqa: A001
-        if id not in ids and (run.organization_id, run.workflow, run.key) not in keys and not run.child:
+        of_a_slot = run.key is not None and run.key.startswith("schedule:")
+        if id not in ids and (run.organization_id, run.workflow, run.key) not in keys and not run.child and not of_a_slot:
             yield id, "nobody started it"
 
 
@@ -53,6 +55,18 @@ def runs_have_a_cause(whole: Whole) -> Found:
 def tokens_are_of_one_run(whole: Whole) -> Found:
     for one, other in whole.remains.shared:
         yield other, f"a step has the token of a step of run {one}"
+
+
+@across_runs(23, "slots", "A slot of a schedule has one run at most and one fate, none before its time, and a sweep finds the next.")
+def slots_have_one_fate(whole: Whole) -> Found:
+    for name, fates in whole.remains.fates:
+        for slot, many in Counter(fate["slot"] for fate in fates).items():
+            if many > 1:
+                yield None, f"slot {slot} of schedule {name} has {many} fates"
+            if datetime.fromisoformat(slot) > whole.remains.now:
+                yield None, f"slot {slot} of schedule {name} has a fate before its time"
+    yield from ((None, f"{key} is the key of several runs") for key in whole.remains.doubles)
+    yield from ((None, f"schedule {name} has a slot to come, and no time at which a sweep finds it") for name in whole.remains.asleep)
 
 
 @across_runs(29, "claimed", "Every entry of the effects ledger is of a run that exists, or is older than the retention.", "effects")

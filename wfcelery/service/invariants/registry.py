@@ -48,7 +48,6 @@ LATER = {
     16: "sagas",
     20: "events",
     21: "events",
-    23: "schedules",
     24: "child runs",
     25: "concurrency keys",
     33: "a second release",

@@ -1,0 +1,60 @@
+"""What `definitions publish` and a starting worker do: definitions stored, and the schedules that stand beside them put in place."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wfcelery.definition.document import Definition, ScheduleSpec
+from wfcelery.definition.findings import Problem
+from wfcelery.definition.values import decode
+from wfcelery.errors import DefinitionProblems, Misconfigured
+from wfcelery.service import definitions, schedules
+from wfcelery.service.context import Context
+from wfcelery.service.definitions import Published
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """What publishing one definition came to, and which of its schedules were put in place."""
+
+    definition: Published
+    schedules: Sequence[str]
+
+
+def publish(context: Context, paths: Iterable[Path]) -> list[PublishedFile]:
+    """Store every definition of these files and put their schedules in place, or nothing: all their problems are told first.
+
+    A schedule that the file says the same of as last time stays as it is, whatever was changed since. One that is no longer in
+    a file stays, too. May be repeated, also where the process died in between.
+    """
+    found = definitions.read_files(paths)
+    _refuse_twins(found)
+    published = [definitions.store(context, definition) for definition in found]
+    return [PublishedFile(each, _put(context, definition)) for each, definition in zip(published, found, strict=True)]
+
+
+def publish_folder(context: Context, folder: str) -> list[PublishedFile]:
+    """What a starting worker does with the folder that its settings name."""
+    path = Path(folder)
+    if not path.is_dir():
+        raise Misconfigured(f"the folder of definitions, {folder}, is not there")
+    return publish(context, [path])
+
+
+def _refuse_twins(found: Sequence[Definition]) -> None:
+    names = Counter(spec.name for definition in found for spec in definition.schedules)
+    twins = [name for name, many in names.items() if many > 1]
+    if twins:
+        raise DefinitionProblems("the schedules", [Problem("schedules", None, f"two files have a schedule {name!r}") for name in twins])
+
+
+def _put(context: Context, definition: Definition) -> list[str]:
+    return [spec.name for spec in definition.schedules if _put_one(context, definition.name, spec)]
+
+
+def _put_one(context: Context, workflow: str, spec: ScheduleSpec) -> bool:
+    options = spec.model_dump(exclude_none=True, exclude_defaults=True, exclude={"name", "input"})
+    return schedules.publish(context, spec.name, workflow, decode(spec.input), options)
