@@ -27,6 +27,7 @@ from wfcelery import (
     adopt,
     after,
     astart_workflow,
+    builtin,
     completed,
     current_step,
     either,
@@ -54,7 +55,7 @@ from wfcelery import (
     when,
     workflow,
 )
-from wfcelery.builtin import Answer, Attachment, Delivery, Sent, email, fail, http, noop, sql, webhook
+from wfcelery.builtin import Answer, Attachment, Delivery, Sent, email, http, noop, sql, webhook
 
 
 class Line(BaseModel):
@@ -379,7 +380,7 @@ def built_in(person: int, partner: str) -> str:
     found = http("https://directory.example.com/people", query={"id": person}, timeout="10s", expect=[200, 404])
     assert_type(found, Answer)
     with when(found.status == 404):
-        fail(text("nobody has the number {}", person), code="unknown")
+        builtin.fail(text("nobody has the number {}", person), code="unknown")
     kept = sql("insert into people (id, team) values (:id, :team)", {"id": person, "team": found.body.team})
     assert_type(email.options(after=kept)(["ann@example.com"], "Kept", "Hello", attachments=[Attachment(name="a.txt", content=b"a")]), Sent)
     told = webhook.options(after=kept)(partner, "person.kept", {"id": person})
