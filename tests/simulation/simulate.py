@@ -16,6 +16,7 @@ from tests.simulation.actors import SimProcess
 from tests.simulation.authors import Authors
 from tests.simulation.bus import Bus, Message
 from tests.simulation.database import SimDatabase
+from tests.simulation.fans import Ask
 from tests.simulation.fleet import PASSING, Fleet
 from tests.simulation.stories import Graph, Story, story_of
 from tests.simulation.world import Violation, World
@@ -119,11 +120,22 @@ class Simulation:
         self.fleet.authors.tasks[run] = {task["name"]: task for task in flat(graph["tasks"])}
         client = SimProcess(f"client{number}")
         self.world.spawn(client, lambda: self._start(number, run, definition, graph), self.world.random.uniform(0.0, 2.0))
+        for ask in self.story.asks:
+            if ask.graph == number:
+                self._expect(ask, run, client)
         when = self.story.cancels[number]
         if isinstance(when, str):
             self.fleet.authors.meanwhile[run, when] = partial(self.world.spawn, client, partial(self._cancel, run))
         elif when is not None:
             self.world.spawn(client, lambda: self._cancel(run), when)
+
+    def _expect(self, ask: Ask, run: UUID, client: SimProcess) -> None:
+        """Something will be asked of a fan-out of this run."""
+        if ask.after is None:
+            own = self.fleet.authors.adds.setdefault((run, ask.task), [])
+            own.append(lambda call: self._ask(ask, run, str(call.token)))
+        else:
+            self.world.spawn(client, lambda: self._ask(ask, run, None), ask.after)
 
     def _start(self, number: int, run: UUID, definition: Definition, graph: Graph) -> None:
         """As `start_workflow`: until there is an answer, with the same id; then a ring, which may be lost."""
@@ -152,6 +164,18 @@ class Simulation:
                     put(tx, "default", run, "cancel", {"reason": "changed their mind", "by": None})
 
         self._until_answered(cancel)
+        self.fleet.bus.put(Message("default", run))
+
+    def _ask(self, ask: Ask, run: UUID, by: str | None) -> None:
+        """As `add_items` and its like: a row in the inbox, and a ring."""
+        items = [f"added {number}" for number in range(ask.items)]
+
+        def put_it() -> None:
+            with self.fleet.database.transaction() as tx:
+                if self.fleet.database.exists(tx, run):
+                    put(tx, "default", run, ask.verb, {"task": ask.task, "items": items, "by": by})
+
+        self._until_answered(put_it)
         self.fleet.bus.put(Message("default", run))
 
     def _until_answered(self, what: Callable[[], None]) -> None:

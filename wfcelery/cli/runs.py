@@ -13,7 +13,7 @@ from uuid import UUID
 
 import click
 
-from wfcelery.cli import output
+from wfcelery.cli import items, output
 from wfcelery.cli.target import context
 from wfcelery.clock import monotonic
 from wfcelery.definition.spans import seconds
@@ -198,6 +198,11 @@ def cancel(ctx: click.Context, /, run: tuple[str, ...], reason: str, as_json: bo
             click.echo(json.dumps({"id": str(found.id), "asked": "cancel", "reason": reason}))
         else:
             output.say(f"{found.id}: cancel asked for")
+
+
+runs.add_command(items.add_items)
+runs.add_command(items.complete_items)
+runs.add_command(items.rerun_failed)
 
 
 @runs.command()

@@ -20,7 +20,7 @@ from wfcelery.definition.plan import Plan
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, insisting, keeping_for, persist
 from wfcelery.engine.calling import attempt_of, fact_of
 from wfcelery.engine.dispatching import drain
-from wfcelery.engine.ports import Fenced, Outcome, ReportedItself
+from wfcelery.engine.ports import Fenced, LeftOut, Outcome, ReportedItself
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.store.claims import claim_group, set_deadline
 from wfcelery.store.database import Tx
@@ -150,6 +150,8 @@ def _drained(runtime: Runtime, group: Group, keeping: Keeping | None) -> Applied
 
 
 def _end(runtime: Runtime, known: Known, row: StepRow, outcome: Outcome) -> ItemEnd:
+    if isinstance(outcome, LeftOut):
+        return ItemEnd(row.id, row.item, skipped=True)
     fact = fact_of(runtime, row, known, outcome)
     if isinstance(fact, Succeeded):
         return ItemEnd(row.id, row.item, value=fact.value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from wfcelery.core.asking import VERBS, refusal
 from wfcelery.core.decision import RingRun
 from wfcelery.core.keys import idempotency_key
 from wfcelery.core.rows import NO_ITEM
@@ -137,25 +138,29 @@ def cancel(context: Context, run: UUID, reason: str, by: str | None = None, **op
     its commit. Raises NotFound.
     """
     check_text("cancel", "reason", reason or "operator cancel")
+    tell(context, run, "cancel", {"reason": reason or "operator cancel", "by": by}, options)
+
+
+def tell(context: Context, run: UUID, fact: str, data: dict[str, Any], options: dict[str, Any]) -> None:
+    """Put a fact into the run's inbox and ring; in the app's own transaction where one is open. Raises NotFound."""
     joined = joined_transaction(context, options)
-    data = {"reason": reason or "operator cancel", "by": by}
     if joined is None:
         with context.transaction() as tx:
-            ring = _put(tx, run, data)
+            ring = _put(tx, run, fact, data)
         context.bell.ring([ring])
     elif joined.tx is None:
         status_of(context, run)
-        joined.after_commit(lambda: cancel(context, run, reason, by, join=False))
+        joined.after_commit(lambda: tell(context, run, fact, data, {"join": False}))
     else:
-        ring = _put(joined.tx, run, data)
+        ring = _put(joined.tx, run, fact, data)
         joined.after_commit(lambda: context.bell.ring([ring]))
 
 
-def _put(tx: Any, run: UUID, data: dict[str, Any]) -> RingRun:
+def _put(tx: Any, run: UUID, fact: str, data: dict[str, Any]) -> RingRun:
     found = reading.find_runs(tx, str(run), None, limit=1)
     if not found:
         raise NotFound("run", str(run))
-    inbox.put(tx, found[0].organization_id, run, "cancel", data)
+    inbox.put(tx, found[0].organization_id, run, fact, data)
     return RingRun(found[0].organization_id, run, found[0].queue)
 
 
@@ -196,4 +201,5 @@ def _step(run: RunRecord, step: StepRecord, attempts: dict[tuple[str, int], Any]
         items_left=step.items_left,
         error=error_view(step.error),
         attempts=attempts.get((step.name, step.item), ()),
+        allowed_actions=[] if step.items_left is None else [verb for verb in VERBS if refusal(verb, run, step) is None],
     )

@@ -160,6 +160,7 @@ step = sa.Table(
     sa.Column("fired", sa.Integer, nullable=False, server_default="0"),
     sa.Column("items_left", sa.Integer),
     sa.Column("expanded", sa.Integer),
+    sa.Column("skipped", sa.Integer),  # of a fan-out: items that their own condition left out
     sa.UniqueConstraint("run", "name", "item", "round", name="wf_step_place"),
     sa.Index("wf_step_ring", "ring_at", postgresql_where=sa.text("ring_at is not null"), sqlite_where=sa.text("ring_at is not null")),
     sa.Index(

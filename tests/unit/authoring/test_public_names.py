@@ -19,8 +19,9 @@ def test_the_public_names_are_these() -> None:
     assert " ".join(wfcelery.__all__) == (
         "AttemptCancelled AuthoringError Bound DefinitionProblems End Failed GiveUp InProgress InvalidInput KeyConflict NotAllowedNow "
         "NotFound Retry RetryLater Run RunCancelled RunFailed RunTimedOut Step StepContext StepError StillRunning Submitted WfceleryError "
-        "Workflow adopt after astart_workflow cancelled completed current_step either error expr failed get_run install is_none not_ once "
-        "otherwise publish required sleep sleep_until start_workflow step succeeded text timed_out when workflow"
+        "Workflow add_items adopt after astart_workflow batched cancelled complete_items completed current_step either error expr failed "
+        "get_run install is_none not_ once otherwise publish required rerun_failed sleep sleep_until start_workflow step succeeded text "
+        "timed_out when workflow"
     )
 
 

@@ -128,7 +128,7 @@ def _pairs(case: Case) -> Iterator[tuple[Place, Closing, Closing]]:
 
 def _reopened(story: Chronicle, place: Place, before: Closing, after: Closing) -> bool:
     between = range(before.told.version, after.told.version + 1)
-    return any(told.what == "step_reopened" and told.version in between for told in story.of[place])
+    return any(told.what in ("step_reopened", "items_reopened") and told.version in between for told in story.of[place])
 
 
 @invariant(
