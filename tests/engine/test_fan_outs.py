@@ -18,13 +18,12 @@ from wfcelery.store.database import Database
 Meanwhile = Callable[[Machine, Call], Outcome | None]
 
 
-def flow(options: str, items: str = "[0, 1, 2, 3, 4, 5]", behind: str = "") -> str:
+def flow(options: str, items: str = "[0, 1, 2, 3, 4, 5]") -> str:
     return f"""
 name: order
 tasks:
   - {{name: pack, action: pack, with_items: {items}, {options}, input: {{item: "{{{{ item }}}}", index: "{{{{ index }}}}"}}}}
-  - {{name: ship, action: ship, needs: [pack], input: {{packed: "{{{{ task.pack.results }}}}", failed: "{{{{ task.pack.failed_items }}}}"}}}}
-  {behind}
+  - {{name: ship, action: ship, needs: [pack], input: {{packed: "{{{{ task.pack.results }}}}", bad: "{{{{ task.pack.failed_items }}}}"}}}}
 output: "{{{{ task.ship.result }}}}"
 """
 
@@ -101,7 +100,7 @@ def test_an_items_condition_that_cannot_be_asked_fails_the_item(database: Databa
 def test_as_many_failures_as_are_tolerated_stand_at_their_places(database: Database) -> None:
     machine = done(database, flow("tolerate: 2"), failing(1, 3))
     result = worth(database, machine)
-    assert result["failed"] == [1, 3]
+    assert result["bad"] == [1, 3]
     assert [value if isinstance(value, list) else "failed" for value in result["packed"]] == [
         [0, 0],
         "failed",

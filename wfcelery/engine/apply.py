@@ -50,7 +50,9 @@ class Known:
         self.run = decision.run
         self.run.version = decision.seen_version + 1
         for row in decision.steps:
-            if row.item == NO_ITEM and row.status in STEP_ENDED and row.items_left is None:
+            if row.items_left is not None:  # what was read of a fan-out's items was read before this commit wrote some
+                self.results.pop(row.name, None)
+            elif row.item == NO_ITEM and row.status in STEP_ENDED:
                 self.results[row.name] = Ended(str(row.status), row.output, row.error)
 
 

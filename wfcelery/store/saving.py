@@ -289,7 +289,7 @@ _BURY = Statement(
 )
 _RETRIED = Statement(
     sa.update(dead_letter)
-    .where(among(dead_letter.c.step, one("ids", Ids)), dead_letter.c.status.in_(("open", "handled")))
+    .where(among(dead_letter.c.step, one("ids", Ids)), is_one_of(dead_letter.c.status, ("open", "handled")))
     .values(status="retried", ended_at=clock())
 )
 

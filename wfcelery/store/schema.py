@@ -212,7 +212,7 @@ inbox = sa.Table(
     sa.Column("data", sa.Text, nullable=False),
     sa.Index("wf_inbox_run", "run"),
     sa.Index("wf_inbox_ring", "ring_at"),
-    _one_of("fact", ("reported", "cancel", "retry"), "wf_inbox_fact"),
+    _one_of("fact", ("reported", "cancel", "retry", "rerun_failed", "add_items", "complete_items"), "wf_inbox_fact"),
     # A queue: nearly all rows are dead ones, so a share of the table's size says nothing.
     postgresql_with={"autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 1000},
 )
