@@ -217,8 +217,9 @@ class Simulation:
     def _retry_all(self) -> list[str]:
         """Somebody retries all open dead letters; their ids."""
         letters = self.fleet.database.query(
-            "select l.run, l.step, l.id from wf_dead_letter l join wf_run r on r.id = l.run "
-            "where l.status = 'open' and l.step is not null and r.status in ('failed', 'timed_out') order by l.id"
+            "select l.run, l.step, l.id from wf_dead_letter l join wf_run r on r.id = l.run join wf_step s on s.id = l.step "
+            "where l.status = 'open' and r.status in ('failed', 'timed_out') "
+            "and (s.items_left is null or s.wants = 0) order by l.id"  # a fan-out with items has nothing to run but these
         )
         for run, step, _ in letters:
             with self.fleet.database.quietly() as tx:

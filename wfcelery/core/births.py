@@ -56,6 +56,7 @@ def _end_without_items(draft: Draft, node: Node, row: StepRow) -> None:
     if lost:
         draft.move(row, StepStatus.FAILED, fan_out.unhandled(node, "failed"))
         draft.note("step_failed", row, error=row.error)
+        fan_out.bury_short(draft, node, row)
     else:
         draft.move(row, StepStatus.SUCCEEDED)
         draft.results[row.name] = Ended("succeeded", [])

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from wfcelery.core import backlog
 from wfcelery.core.asking import DECIDED, refusal
+from wfcelery.core.decision import DeadLetter
 from wfcelery.core.draft import LATE, Draft, digest, ranges
 from wfcelery.core.events import ItemsCompleted
 from wfcelery.core.quorums import has_enough, is_lost, too_few
@@ -107,6 +108,12 @@ def fail(draft: Draft, row: StepRow, how: str) -> None:
     """It can no longer succeed, for the reason that is its error by now."""
     row.why = f"failing:{how}"
     close_items(draft, row, "failing")
+
+
+def bury_short(draft: Draft, node: Node, row: StepRow) -> None:
+    """The dead letter of a fan-out that no item has failed: too few of them have succeeded."""
+    letter = DeadLetter(row.id, row.name, NO_ITEM, "non_retryable", row.error, 0, handled=unhandled(node, "failed") is None)
+    draft.decision.dead_letters.append(letter)
 
 
 def is_handled(draft: Draft, item: StepRow, how: str) -> bool:
@@ -253,6 +260,7 @@ def _count(draft: Draft, row: StepRow, ended: int) -> None:
     elif row.why is None and is_lost(node, row):
         row.error = too_few(node, row)
         fail(draft, row, "failed")
+        bury_short(draft, node, row)
         return
     if row.items_left == 0 and row.status is StepStatus.WAITING:
         _end(draft, row)

@@ -11,6 +11,9 @@ from wfcelery.core.rows import StepRow
 from wfcelery.definition.plan import Node
 
 
+TOO_FEW = "too_few_succeeded"  # the code of a fan-out's own failure, which no failure of an item has caused
+
+
 def is_lost(node: Node, row: StepRow, *, failed: int = 0, ended: int = 0) -> bool:
     """Whether the fan-out can no longer succeed, once so many more items have failed, or ended, than the row counts."""
     counted, bad, left = _counted(row), row.blockers + failed, (row.items_left or 0) - ended
@@ -33,10 +36,9 @@ def has_enough(node: Node, row: StepRow) -> bool:
 def too_few(node: Node, row: StepRow) -> dict[str, object]:
     """The error of a fan-out that no failure of an item has failed: too few of them have succeeded."""
     needed = node.success.at_least(_counted(row)) if node.success is not None else 0
-    message = (
-        f"{_good(row)} of {row.wants} items succeeded, {row.skipped or 0} were skipped and {row.blockers} failed: {needed} have to succeed"
-    )
-    return {"type": "TooFewSucceeded", "code": "too_few_succeeded", "message": message}
+    others = f"{row.skipped or 0} were skipped and {row.blockers} failed"
+    message = f"{_good(row)} of {row.wants} items succeeded, {others}: {needed} have to succeed"
+    return {"type": "TooFewSucceeded", "code": TOO_FEW, "message": message}
 
 
 def _counted(row: StepRow) -> int:

@@ -31,6 +31,9 @@ def on_retry_asked(draft: Draft, fact: RetryAsked) -> None:
     if row is None or not failed or run.status not in _MAY_GO_ON or (run.ending is not None and not ended):
         draft.note("retry_refused", row, by=fact.by)
         return
+    if row.item == NO_ITEM and row.wants and row.items_left is not None:
+        on_rerun_asked(draft, RerunAsked(row.name, fact.by))  # the fan-out itself has nothing to run
+        return
     stopped = draft.stopped_rows()
     if not _stands(draft, row):
         draft.note("retry_refused", row, by=fact.by)
@@ -60,7 +63,7 @@ def on_rerun_asked(draft: Draft, fact: RerunAsked) -> None:
         return
     if ended:
         _reopen_run(draft, fact.by)
-    draft.decision.retried.extend(item.id for item in failed)
+    draft.decision.retried.extend(item.id for item in [row, *failed])
     _items_again(draft, row, failed, stopped)
     for to in (StepStatus.READY, StepStatus.HELD):
         numbers = ranges(item.item for item in failed if item.status is to)

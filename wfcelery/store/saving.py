@@ -305,10 +305,10 @@ def save(tx: Tx, decision: Decision, rings: bool = True) -> None:
             raise RowChanged(f"run {row.id}", f"version {decision.seen_version}")
         _save_steps(tx, decision, rings)
         _save_waits(tx, decision)
+        if decision.retried:  # before the letters of those that have failed again in this very commit
+            tx.execute(_RETRIED, {"ids": decision.retried})
         for letter in decision.dead_letters:
             tx.execute(_BURY, _letter_parameters(row, letter))
-        if decision.retried:
-            tx.execute(_RETRIED, {"ids": decision.retried})
         tx.execute(_HISTORY, history_parameters(decision))
     if decision.inbox_done:
         tx.execute(_APPLIED, {"ids": decision.inbox_done})

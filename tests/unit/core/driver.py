@@ -301,7 +301,7 @@ class World(Checked):
             for item in failed:
                 self.episode[name, item.item] = self.spent[name, item.item]
         decision = self.tell(RerunAsked(name))
-        assert set(decision.retried) == ({item.id for item in failed} if taken else set()), f"the failed items of {name}"
+        assert set(decision.retried) == ({item.id for item in [row, *failed]} if taken else set()), f"the failed items of {name}"
 
     def claim(self, name: str) -> None:
         """Somebody claims this step."""
@@ -398,7 +398,7 @@ class World(Checked):
             self.tell(*facts)
 
     def _retry(self) -> None:
-        letters = [found for found in self.letters if found.status == "open"]
+        letters = [found for found in self.letters if found.status == "open" and not self._is_of_many(found.letter)]
         self.tried_again += 1
         fans = [name for name, row in self.tasks().items() if row.items_left is not None and row.blockers]
         if fans and self.scenario.reruns and self.random.random() < 0.4:
@@ -410,6 +410,11 @@ class World(Checked):
         chosen = [found.letter for found in self.random.sample(letters, min(len(letters), self.random.choice([1, 1, 2])))]
         self.retry(*chosen)
         self._resume()
+
+    def _is_of_many(self, letter: DeadLetter) -> bool:
+        """Whether it is of a fan-out itself, which has nothing to run but its items."""
+        row = self.steps[letter.step]
+        return row.items_left is not None and row.wants > 0
 
     def retry(self, *chosen: DeadLetter) -> None:
         """Ask for these in one drain; what no longer holds anything up is refused."""
