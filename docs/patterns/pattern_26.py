@@ -21,6 +21,6 @@ def choose() -> str:
 
 @workflow(name="ask_for_offers")
 def pattern(answer_after: list[float], time: str) -> str:
-    offers = ask.map(answer_after)
+    offers = ask.options(commit="each").map(answer_after)
     deadline = sleep(time, name="deadline")
     return choose.options(after=[offers, deadline], join=1, cancel_rest=True)()

@@ -21,4 +21,4 @@ def hand_in(signatures: list[float | None]) -> list[float | None]:
 
 @workflow(name="petition")
 def pattern(sign_after: list[float]) -> list[float | None]:
-    return hand_in(sign.options(concurrency=3).map(sign_after))
+    return hand_in(sign.options(concurrency=3, commit="each").map(sign_after))

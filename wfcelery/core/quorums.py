@@ -10,7 +10,6 @@ from __future__ import annotations
 from wfcelery.core.rows import StepRow
 from wfcelery.definition.plan import Node
 
-
 TOO_FEW = "too_few_succeeded"  # the code of a fan-out's own failure, which no failure of an item has caused
 
 

@@ -63,10 +63,16 @@ def work_off(runtime: Runtime, organization_id: str, fan_out: UUID, budget: Budg
             return applied
         if applied.inbox:
             drain(runtime, group.known.run.id)
-        runtime.paces.keep(fan_out, next_limit(limit, len(group.rows), took))
+        # Where the run goes on with enough of them, none that is done may wait for a slow one to be recorded with it.
+        runtime.paces.keep(fan_out, 1 if _decides(group) else next_limit(limit, len(group.rows), took))
         if not budget.left() or runtime.settings.run_ahead == 0:
             _ring_on(runtime, group)
             return applied
+
+
+def _decides(group: Group) -> bool:
+    """Whether the run goes on before all items have ended."""
+    return group.known.plan.nodes[group.rows[0].name].success is not None
 
 
 def next_limit(limit: int, items: int, took: float) -> int:
