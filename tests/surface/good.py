@@ -197,6 +197,9 @@ def settle(pk: int, total: Decimal) -> Receipt:
 
 def view(pk: int) -> dict[str, str]:
     run = get_run(f"settle-{pk}", settle)
+    add_items(run, "label", [Line(sku="a", quantity=1)])
+    complete_items(run.id, "label", by="ops")
+    rerun_failed(run, "label")
     assert_type(run, Run[Receipt])
     try:
         return {"status": run.status(), "reference": run.result(timeout=0.1).reference}
