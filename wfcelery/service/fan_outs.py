@@ -7,10 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from wfcelery.authoring.context import running_step
+from wfcelery.authoring.shape import stored_by_itself
 from wfcelery.core.asking import Verb, refusal
 from wfcelery.core.births import MOST_ITEMS
 from wfcelery.definition.spans import shortly
-from wfcelery.definition.values import dumps, encode
+from wfcelery.definition.values import dumps
 from wfcelery.errors import CannotCarry, InvalidInput, NotAllowedNow, NotFound
 from wfcelery.service import runs
 from wfcelery.service.asked import check_text
@@ -77,7 +78,7 @@ def _stored(context: Context, items: Iterable[object]) -> list[Any]:
         if number == MOST_ITEMS:
             raise InvalidInput("add_items", [("items", f"they are more than {MOST_ITEMS}")])
         try:
-            stored.append(encode(item))
+            stored.append(stored_by_itself(item))
         except CannotCarry as problem:
             dot = "." if problem.path and not problem.path.startswith("[") else ""
             wrong.append((f"items[{number}]{dot}{problem.path}", problem.why))
