@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wfcelery.authoring.calls import batched
     from wfcelery.authoring.context import StepContext, current_step
     from wfcelery.authoring.decorators import Bound, Step, Submitted, Workflow, adopt, step, workflow
     from wfcelery.authoring.language import (
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         WfceleryError,
     )
     from wfcelery.integrations.installing import install
+    from wfcelery.service.fan_outs import add_items, complete_items, rerun_failed
     from wfcelery.service.handles import Run, get_run
     from wfcelery.service.once import once
     from wfcelery.service.schedule_handles import Schedule, get_schedule, list_schedules, schedule
@@ -90,10 +92,13 @@ __all__ = [
     "Submitted",
     "WfceleryError",
     "Workflow",
+    "add_items",
     "adopt",
     "after",
     "astart_workflow",
+    "batched",
     "cancelled",
+    "complete_items",
     "completed",
     "current_step",
     "either",
@@ -112,6 +117,7 @@ __all__ = [
     "otherwise",
     "publish",
     "required",
+    "rerun_failed",
     "schedule",
     "sleep",
     "sleep_until",
@@ -126,6 +132,7 @@ __all__ = [
 
 _HOMES = {
     "wfcelery.authoring.context": "StepContext current_step",
+    "wfcelery.authoring.calls": "batched",
     "wfcelery.authoring.decorators": "Bound Step Submitted Workflow adopt step workflow",
     "wfcelery.authoring.language": "after cancelled completed either end error expr fail failed is_none not_ otherwise publish required "
     "sleep sleep_until succeeded text timed_out when",
@@ -133,6 +140,7 @@ _HOMES = {
     "wfcelery.authoring.tracing": "End",
     "wfcelery.errors": "AttemptCancelled AuthoringError DefinitionProblems Failed GiveUp InProgress InvalidInput InvalidSchedule "
     "KeyConflict NotAllowedNow NotFound RetryLater RunCancelled RunFailed RunTimedOut StepError StillRunning WfceleryError",
+    "wfcelery.service.fan_outs": "add_items complete_items rerun_failed",
     "wfcelery.service.handles": "Run get_run",
     "wfcelery.service.once": "once",
     "wfcelery.service.schedule_handles": "Schedule get_schedule list_schedules schedule",

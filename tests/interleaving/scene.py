@@ -17,7 +17,7 @@ from tests.interleaving.footprints import Place
 from tests.interleaving.stopping import Actor, stopping
 from tests.store.rows import change, look, run_of, working
 from wfcelery.authoring.yaml import load_yaml
-from wfcelery.core import fan_out
+from wfcelery.core import births
 from wfcelery.core.events import Expanded
 from wfcelery.core.rows import StepRow
 from wfcelery.definition.model import canonical_json, signature
@@ -95,7 +95,7 @@ class Scene:
     """The run, its two workers, and its rows as they are kept."""
 
     def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(fan_out, "CHUNK", CHUNK)
+        monkeypatch.setattr(births, "CHUNK", CHUNK)
         self.database = database
         self._own = database.engine.raw_connection()
         self.machine = Machine(database, TEXT)

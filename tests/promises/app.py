@@ -159,3 +159,32 @@ else:
     @workflow(name="billing", version="1")
     def billing(amount: int) -> str:
         return bill(amount)
+
+
+# ---- many items ----------------------------------------------------------------------------------------------------------
+
+
+@step(retry=None)
+def sound(part: int, flag: str) -> int:
+    """Part 7 is broken until a flag is up."""
+    if part == 7:
+        did("sound", str(part))
+        if not Path(flag).exists():
+            raise ValueError("it has a crack")
+    return part
+
+
+@workflow
+def inspected(parts: int, flag: str) -> int:
+    return counted(sound.options(concurrency=50).map(numbered(parts), flag=flag))
+
+
+@step
+def numbered(many: int) -> list[int]:
+    return list(range(many))
+
+
+@step
+def counted(parts: list[int]) -> int:
+    assert parts == list(range(len(parts)))
+    return len(parts)

@@ -46,6 +46,7 @@ class Authors:
     outcomes: dict[UUID, dict[tuple[str, int], list[str]]] = field(default_factory=dict)
     tasks: dict[UUID, dict[str, Task]] = field(default_factory=dict)
     meanwhile: dict[tuple[UUID, str], Callable[[], object]] = field(default_factory=dict)  # what happens while this step is executed
+    adds: dict[tuple[UUID, str], list[Callable[[Call], object]]] = field(default_factory=dict)  # what an item's code asks of its fan-out
     ledger: list[Effect] = field(default_factory=list)
     under_way: dict[UUID, set[UUID]] = field(default_factory=dict)  # step -> tokens of attempts whose code runs now
 
@@ -66,6 +67,8 @@ class Authors:
         happens = self.meanwhile.pop((call.run, call.name), None)
         if happens is not None:
             happens()
+        if call.item >= 0 and self.adds.get((call.run, call.name)):
+            self.adds[call.run, call.name].pop()(call)
         try:
             # A transactional step's time passes before its transaction: those follow each other here.
             world.pause(self._takes(word, call.attempt), "in a step")

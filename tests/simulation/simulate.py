@@ -16,6 +16,7 @@ from tests.simulation.actors import SimProcess
 from tests.simulation.authors import Authors
 from tests.simulation.bus import Bus, Message
 from tests.simulation.database import SimDatabase
+from tests.simulation.fans import Ask
 from tests.simulation.fleet import PASSING, Fleet
 from tests.simulation.scheduled import Scheduled, has_a_schedule
 from tests.simulation.stories import Graph, Story, story_of
@@ -127,6 +128,9 @@ class Simulation:
         pause = self.story.pauses[number]
         if pause is not None:
             self._then(client, run, pause[0], partial(self._pause, run, pause[1]))
+        for ask in self.story.asks:
+            if ask.graph == number:
+                self._expect(ask, run, client)
         self._then(client, run, self.story.cancels[number], partial(self._cancel, run))
 
     def _then(self, client: SimProcess, run: UUID, when: float | str | None, what: Callable[[], None]) -> None:
@@ -135,6 +139,14 @@ class Simulation:
             self.fleet.authors.meanwhile[run, when] = partial(self.world.spawn, client, what)
         elif when is not None:
             self.world.spawn(client, what, when)
+
+    def _expect(self, ask: Ask, run: UUID, client: SimProcess) -> None:
+        """Something will be asked of a fan-out of this run."""
+        if ask.after is None:
+            own = self.fleet.authors.adds.setdefault((run, ask.task), [])
+            own.append(lambda call: self._ask(ask, run, str(call.token)))
+        else:
+            self.world.spawn(client, lambda: self._ask(ask, run, None), ask.after)
 
     def _start(self, number: int, run: UUID, definition: Definition, graph: Graph) -> None:
         """As `start_workflow`: until there is an answer, with the same id; then a ring, which may be lost."""
@@ -156,27 +168,39 @@ class Simulation:
 
     def _cancel(self, run: UUID) -> None:
         self.cancelled.add(run)
-        self._ask(run, "terminate" if self.story.terminates else "cancel")
+        self._tell(run, "terminate" if self.story.terminates else "cancel")
 
     def _pause(self, run: UUID, seconds: float) -> None:
-        self._ask(run, "pause")
+        self._tell(run, "pause")
         self.world.pause(seconds)
-        self._ask(run, "resume")
+        self._tell(run, "resume")
 
     def _resume_all(self) -> None:
         """An operator who forgets none: a pause whose answer was lost may have been asked for twice."""
         while self._open:
             for (run,) in self.fleet.database.query("select id from wf_run where status = 'paused'"):
-                self._ask(UUID(hex=run), "resume")
+                self._tell(UUID(hex=run), "resume")
             self.world.pause(3.0)
 
-    def _ask(self, run: UUID, verb: str) -> None:
+    def _tell(self, run: UUID, verb: str) -> None:
         def ask() -> None:
             with self.fleet.database.transaction() as tx:
                 if self.fleet.database.exists(tx, run):
                     put(tx, "default", run, verb, {"reason": "changed their mind", "by": None})
 
         self._until_answered(ask)
+        self.fleet.bus.put(Message("default", run))
+
+    def _ask(self, ask: Ask, run: UUID, by: str | None) -> None:
+        """As `add_items` and its like: a row in the inbox, and a ring."""
+        items = [f"added {number}" for number in range(ask.items)]
+
+        def put_it() -> None:
+            with self.fleet.database.transaction() as tx:
+                if self.fleet.database.exists(tx, run):
+                    put(tx, "default", run, ask.verb, {"task": ask.task, "items": items, "by": by})
+
+        self._until_answered(put_it)
         self.fleet.bus.put(Message("default", run))
 
     def _until_answered(self, what: Callable[[], None]) -> None:
@@ -222,8 +246,9 @@ class Simulation:
     def _retry_all(self) -> list[str]:
         """Somebody retries all open dead letters; their ids."""
         letters = self.fleet.database.query(
-            "select l.run, l.step, l.id from wf_dead_letter l join wf_run r on r.id = l.run "
-            "where l.status = 'open' and l.step is not null and r.status in ('failed', 'timed_out') order by l.id"
+            "select l.run, l.step, l.id from wf_dead_letter l join wf_run r on r.id = l.run join wf_step s on s.id = l.step "
+            "where l.status = 'open' and r.status in ('failed', 'timed_out') "
+            "and (s.items_left is null or s.wants = 0) order by l.id"  # a fan-out with items has nothing to run but these
         )
         for run, step, _ in letters:
             with self.fleet.database.quietly() as tx:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+from tests.simulation.fans import Ask, asked, fanned
 from tests.unit.core.generators import KINDS, LATE_ENDS, PARAMETERS, WORDS, countable, definition_of, flat, names_of
 from wfcelery.definition.document import Definition
 from wfcelery.definition.problems import problems
@@ -70,6 +71,7 @@ class Story:
     deploys_after: float | None = None  # seconds until workers that know it take over; None: with the calm
     poll: float = 1.0  # seconds between two sweeps
     left: float = 0.25  # seconds for which sleeps that are over are left to the workers
+    asks: tuple[Ask, ...] = ()  # what people and items want of fan-outs
     lingers: bool = True  # whether things go on going wrong when every run has ended
 
     @property
@@ -83,6 +85,7 @@ def story_of(seed: int) -> Story:
     random = Random(seed)
     story = _troubled(random, seed)
     story = _with_sleepers(story, Random(f"{seed} sleeps"))
+    story = _with_fans(story, Random(f"{seed} fans"))
     story = _with_ends(story, Random(f"{seed} ends"))
     story = _with_pauses(story, Random(f"{seed} pauses"))
     apart = Random(f"{seed} apart")
@@ -134,6 +137,27 @@ def _with_pauses(story: Story, random: Random) -> Story:
 def _pause(random: Random, graph: Graph) -> tuple[float | str, float]:
     when = random.uniform(0.0, 10.0) if random.random() < 0.5 else str(random.choice(names_of(graph["tasks"])))
     return when, random.uniform(0.05, 8.0)
+
+
+def _with_fans(story: Story, random: Random) -> Story:
+    """In some seeds there are besides runs that say more of a fan-out than its list."""
+    if random.random() < 0.6:
+        return story
+    first = len(story.graphs)
+    more = [fanned(random, number) for number in range(first, first + random.randint(1, 2))]
+    none = (None,) * len(more)
+    names = [f"do.{graph['tasks'][0]['name']}" for graph in more]
+    return replace(
+        story,
+        graphs=(*story.graphs, *more),
+        definitions=(*story.definitions, *map(definition_of, more)),
+        outcomes=(*story.outcomes, *(_outcomes(random, graph) for graph in more)),
+        cancels=(*story.cancels, *(_cancel(random, graph) for graph in more)),
+        deadlines=(*story.deadlines, *none),
+        delays=(*story.delays, *none),
+        asks=tuple(ask for number, graph in enumerate(more, first) for ask in asked(random, number, graph["tasks"][0]["name"])),
+        transactional=story.transactional | {name for name in names if random.random() < 0.15},
+    )
 
 
 def _sleeper(number: int, naps: int) -> Graph:

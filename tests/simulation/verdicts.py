@@ -74,6 +74,7 @@ def at_rest(fleet: Fleet, run: UUID, graph: Graph, cancelled: bool) -> None:
         _places(run, graph, flats, tasks)
     _results(run, flats, rows)
     _letters(fleet, run, rows)
+    _added(fleet, run, rows)
     if status == "failed" and not cancelled and not itself and not any(row[1] in ("failed", "timed_out") for row in rows):
         raise Violation(f"run {run} failed, though none of its steps did")
     if status == "cancelled" and not cancelled:
@@ -109,7 +110,7 @@ def _results(run: UUID, flats: dict[str, oracle.Flat], rows: list[tuple[Any, ...
         name, status, output, item = row[0], row[1], row[2], row[10]
         value = json.loads(output) if output is not None else None
         if item >= 0:
-            items.setdefault(name, []).append(value if status == "succeeded" else None)
+            items.setdefault(name, []).append(value if status == "succeeded" and row[6] != "late" else None)
         elif status == "succeeded" and name not in fans:
             outputs[name] = value
     for row in rows:
@@ -132,7 +133,10 @@ def _value(source: str, flats: dict[str, oracle.Flat], ends: dict[str, str], out
 def _has_failures(flats: dict[str, oracle.Flat], flat: oracle.Flat, ends: dict[str, str]) -> bool:
     """Whether a source may be a `Failed` value instead of a result, or have some in it: it goes on, or its failure leads on."""
     return any(
-        flats[source].task.get("on_error") == "continue" or flats[source].kind != "action" or ends.get(source) in ("failed", "timed_out")
+        not flats[source].task.keys().isdisjoint(("success", "tolerate"))
+        or flats[source].task.get("on_error") == "continue"
+        or flats[source].kind != "action"
+        or ends.get(source) in ("failed", "timed_out")
         for source in flat.task.get("needs", ())
     )
 
@@ -149,6 +153,16 @@ def _letters(fleet: Fleet, run: UUID, rows: list[tuple[Any, ...]]) -> None:
             raise Violation(f"run {run}: item {row[10]} of {row[0]} has {letters[row[9]]} dead letters")
         if row[9] not in items and row[0] not in {other[0] for other in rows if other[10] >= 0} and failed and letters[row[9]] != 1:
             raise Violation(f"run {run}: {row[0]} is {row[1]} and has {letters[row[9]]} dead letters")
+
+
+def _added(fleet: Fleet, run: UUID, rows: list[tuple[Any, ...]]) -> None:
+    """What an item's own code adds, before that item is recorded, is never refused because the others had ended."""
+    good = {str(UUID(hex=row[7])) for row in rows if row[10] >= 0 and row[1] == "succeeded" and row[6] is None and row[7] is not None}
+    for (facts,) in fleet.database.query("select facts from wf_history where run = ?", run.hex):
+        for fact in json.loads(facts):
+            over = fact["fact"] == "items_refused" and fact.get("why") in ("it is succeeded", "the run is succeeded")
+            if over and fact.get("by") in good:
+                raise Violation(f"run {run}: an item of {fact.get('step')} added others while it ran, and they were refused: {fact['why']}")
 
 
 def nothing_was_lost(fleet: Fleet) -> None:

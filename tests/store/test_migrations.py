@@ -42,8 +42,10 @@ def _tables(database: Database) -> set[Any]:
 def _plain(row: tuple[Any, ...]) -> Any:
     if not str(row[-1]).startswith("CREATE TABLE"):
         return tuple(re.sub(r"\s+", " ", str(part)) for part in row)
-    parts = sorted(line.strip().rstrip(",") for line in str(row[-1]).splitlines()[1:])
-    return row[0], tuple(re.sub(r"\s+", " ", part) for part in parts)
+    # By the commas outside of brackets: a column that was added later stands on the line of the one before it.
+    inside = str(row[-1]).partition("(")[2].rpartition(")")[0]
+    parts = re.split(r",\s*(?![^()]*(?:\([^()]*\)[^()]*)*\))", inside)
+    return row[0], tuple(sorted(re.sub(r"\s+", " ", part).strip() for part in parts))
 
 
 def _drop(database: Database) -> None:

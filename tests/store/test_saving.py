@@ -185,7 +185,7 @@ def claimed_item(database: Database, fan_out: StepRow) -> StepRow:
 def test_held_items_are_let_go_by_number(database: Database) -> None:
     row, *_ = rows = _fan_out(5, 2)
     run = begun(database, *rows)
-    commit(database, run, replace(row, seen=(StepStatus.WAITING, None), fired=4, let_go=(2, 4)))
+    commit(database, run, replace(row, seen=(StepStatus.WAITING, None), fired=4, let_go=((2, 4),)))
     assert look(database, "select item, status, why from wf_step where item >= 0 order by item") == [
         (0, "ready", None),
         (1, "ready", None),

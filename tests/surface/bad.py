@@ -36,7 +36,9 @@ from wfcelery import (
     Failed,
     GiveUp,
     Retry,
+    add_items,
     after,
+    batched,
     current_step,
     either,
     error,
@@ -98,6 +100,9 @@ def fan_out(new: Order) -> None:
     pages.map(label.map(new.lines, size="A6"), colors=True)  # E: colors
     merge(label.options(on_error=Failed).map(new.lines, size="A6"))  # E: Failed
     merge(pages.map(label.map(new.lines, size="A6")))  # E: list[int]
+    label.map(batched(new.lines, 10), size="A6")  # E: list[Line]
+    label.options(success=0.8).map(new.lines, size="A6")  # E: float
+    add_items("run", "label", 3)  # E: int || Literal[3]
 
 
 def options(new: Order) -> None:

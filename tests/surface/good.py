@@ -24,10 +24,13 @@ from wfcelery import (
     Step,
     Submitted,
     Workflow,
+    add_items,
     adopt,
     after,
     astart_workflow,
+    batched,
     builtin,
+    complete_items,
     completed,
     current_step,
     either,
@@ -45,6 +48,7 @@ from wfcelery import (
     otherwise,
     publish,
     required,
+    rerun_failed,
     schedule,
     sleep,
     sleep_until,
@@ -110,6 +114,11 @@ def charge(order_id: int, amount: Decimal) -> Receipt:
 @step
 def label(line: Line, size: str) -> Label:
     return Label(url=f"{line.sku}/{size}")
+
+
+@step
+def label_all(lines: list[Line], size: str) -> list[Label]:
+    return [Label(url=f"{line.sku}/{size}") for line in lines]
 
 
 @step
@@ -200,6 +209,9 @@ def settle(pk: int, total: Decimal) -> Receipt:
 
 def view(pk: int) -> dict[str, str]:
     run = get_run(f"settle-{pk}", settle)
+    add_items(run, "label", [Line(sku="a", quantity=1)])
+    complete_items(run.id, "label", by="ops")
+    rerun_failed(run, "label")
     assert_type(run, Run[Receipt])
     try:
         return {"status": run.status(), "reference": run.result(timeout=0.1).reference}
@@ -300,6 +312,9 @@ def pages(label: Label, copies: int = 1, *, colour: bool = False) -> int:
 @workflow
 def print_all(lines: list[Line], size: str) -> int:
     labels = label.options(concurrency=5, retry=Retry(2, "5s")).map(lines, size=size)
+    chosen = label.options(filter=lambda line: line.quantity > 0, when=lambda line, index: index < 100, success="80%", tolerate=3)
+    assert_type(chosen.map(lines, size=size), list[Label])
+    assert_type(label_all.options(concurrency=2, filter="item.quantity > 0").map(batched(lines, 10), size=size), list[list[Label]])
     assert_type(labels, list[Label])
     counts = pages.map(labels, 2, colour=True)
     assert_type(counts, list[int])

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
 from wfcelery.authoring.formulas import Formula, Use
-from wfcelery.authoring.options import NO_RETRY, Retry
+from wfcelery.authoring.options import NO_RETRY, OF_ITEMS, ItemTest, Retry, check_whole
 from wfcelery.authoring.references import Reference, references_in
 from wfcelery.authoring.registry import StepSpec
 from wfcelery.authoring.shape import POSITIONAL, told
-from wfcelery.authoring.tracing import current_trace, looked_at, refusal, templated
+from wfcelery.authoring.tracing import current_trace, looked_at, refusal, templated, written_out
+from wfcelery.definition.expressions import bare
 from wfcelery.definition.spans import seconds
 from wfcelery.errors import AuthoringError, CannotCarry
+
+T = TypeVar("T")
 
 
 def traced_call(spec: StepSpec, options: Mapping[str, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Reference:
     """One task that calls the step once."""
-    for name in ("concurrency", "commit"):
+    for name in OF_ITEMS:
         if name in options:
             raise refusal(f"{name}= is for a fan-out: {short_name(spec)}.options({name}=…).map(items)")
     named = _named(spec, args, kwargs)
@@ -31,14 +36,50 @@ def traced_call(spec: StepSpec, options: Mapping[str, Any], args: tuple[Any, ...
 def traced_map(spec: StepSpec, options: Mapping[str, Any], items: Any, args: tuple[Any, ...], shared: Mapping[str, Any]) -> Reference:
     """One task that calls the step once for each item."""
     trace = current_trace(f"{spec.name}.map()")
+    batch_size: dict[str, int] = {}
+    if isinstance(items, _Batches):
+        items, batch_size = items.items, {"batch_size": items.size}
     if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, (Reference, list, tuple, range, set, frozenset)):
         raise refusal(f"{short_name(spec)}.map() takes a list, or what a step returned, not {items!r}")
     given = items if isinstance(items, Reference) else list(items)
     named = _named(spec, (Reference(Formula("item", plain=True)), *args), shared)
     said = said_of(spec, options, named)
-    said["with_items"] = templated(given, f"{short_name(spec)}.map()")
-    task = trace.add(short_name(spec), options, said, looked_at([given, named]))
+    said |= {"with_items": templated(given, f"{short_name(spec)}.map()"), **batch_size}
+    tests = {name: _asked(spec, name, options[name]) for name in ("filter", "when") if name in options}
+    if "filter" in tests:
+        said["filter"] = tests["filter"].source
+    task = trace.add(short_name(spec), options, said, [*looked_at([given, named]), *tests.values()])
+    task.item_condition = tests.get("when")
     return Reference(Formula(f"task.{task.name}.results", (Use(task),), task=task, plain=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batches:
+    items: Any
+    size: int
+
+
+def batched(items: Iterable[T], size: int, /) -> list[list[T]]:
+    """The items of `.map(...)` in lists of at most so many, each of which one execution takes: `load.map(batched(rows, 100))`.
+
+    The results are one for each list.
+    """
+    current_trace("batched()")
+    check_whole("batched(size)", size, 1)
+    return cast("list[list[T]]", _Batches(items, size))
+
+
+def _asked(spec: StepSpec, name: str, test: ItemTest) -> Formula:
+    """What is asked of each item, as an expression over item and index."""
+    where = f"{short_name(spec)}.options({name}=…)"
+    if isinstance(test, str):
+        _, uses = written_out(where, test)
+        return Formula(bare(test), uses)
+    given = [Reference(Formula(root, plain=True)) for root in ("item", "index")]
+    found = test(*given[: 2 if len(signature(test).parameters) > 1 else 1])
+    if not isinstance(found, Reference):
+        raise refusal(f"{where} was decided while the workflow was traced: it is {found!r} for every item")
+    return found._wf
 
 
 def said_of(spec: StepSpec, options: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,7 +90,7 @@ def said_of(spec: StepSpec, options: Mapping[str, Any], named: Mapping[str, Any]
         said["args"] = given.pop(POSITIONAL)
     if given:
         said["input"] = given
-    for name in ("queue", "priority", "concurrency", "join", "cancel_rest", "commit", "on_error"):
+    for name in ("queue", "priority", "concurrency", "success", "tolerate", "join", "cancel_rest", "commit", "on_error"):
         if name in options:
             said[name] = options[name]
     for name in ("timeout", "soft_timeout"):

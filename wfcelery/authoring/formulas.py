@@ -21,6 +21,7 @@ class TracedTask:
     needs: list[TracedTask] = field(default_factory=list)
     after: dict[TracedTask, frozenset[str]] = field(default_factory=dict)
     conditions: list[Formula] = field(default_factory=list)  # beside those of its guards
+    item_condition: Formula | None = None  # of a fan-out: asked for each item, behind all others
     leads_to: dict[str, list[TracedTask]] = field(default_factory=dict)  # on_success, on_complete -> targets
     publish: dict[str, Any] = field(default_factory=dict)
     followed: bool = False

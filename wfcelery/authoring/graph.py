@@ -15,6 +15,7 @@ from wfcelery.authoring.registry import StepSpec
 from wfcelery.authoring.shape import POSITIONAL, told
 from wfcelery.authoring.source_check import check_source
 from wfcelery.authoring.tracing import Trace, all_of, looked_at, templated, tracing
+from wfcelery.definition.expressions import Expression
 from wfcelery.definition.model import Definition
 from wfcelery.definition.spans import seconds
 from wfcelery.definition.values import encode
@@ -61,6 +62,8 @@ def documents(trace: Trace) -> list[dict[str, Any]]:
 def _document(task: TracedTask) -> dict[str, Any]:
     document: dict[str, Any] = {"name": task.name, **task.fields}
     conditions = [guard.condition for guard in task.guards if guard.condition is not None] + task.conditions
+    if task.item_condition is not None:
+        conditions.append(_operand(task.item_condition) if conditions else task.item_condition)
     if conditions:
         document["when"] = all_of(conditions).template
     if task.needs:
@@ -72,6 +75,10 @@ def _document(task: TracedTask) -> dict[str, Any]:
     if task.publish:
         document["publish"] = dict(task.publish)
     return document
+
+
+def _operand(condition: Formula) -> Formula:
+    return Formula(Expression.parse(condition.source).operand, condition.uses, condition.choices)
 
 
 def _after(source: TracedTask, ends: frozenset[str]) -> Any:

@@ -18,9 +18,8 @@ from typing_extensions import TypeVar
 from wfcelery.authoring.formulas import COMPLETED, Choice, Formula, Guard, Use
 from wfcelery.authoring.options import WaitOptions, check_options, check_span
 from wfcelery.authoring.references import Reference, literal, negated, references_in
-from wfcelery.authoring.tracing import End, current_trace, ends_of, looked_at, ran, refusal, templated, whole_task
-from wfcelery.definition.expressions import Expression
-from wfcelery.errors import Duration, ExpressionError, StepError
+from wfcelery.authoring.tracing import End, current_trace, ends_of, looked_at, ran, refusal, templated, whole_task, written_out
+from wfcelery.errors import Duration, StepError
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -193,18 +192,8 @@ def _placed(
 
 def expr(source: str, /, *, type: type[AnyT] | None = None) -> AnyT:  # noqa: A002, ARG001 - for type checkers
     """Any expression of the language of definitions, as YAML writes it between {{ and }}."""
-    trace = current_trace("expr()")
-    try:
-        parsed = Expression.parse(source)
-    except ExpressionError as wrong:
-        raise refusal(str(wrong)) from None
-    known = {task.name: task for task in trace.tasks}
-    missing = sorted(name for name in parsed.tasks if name not in known)
-    if missing:
-        raise refusal(f"expr({source!r}) looks at task {missing[0]}, which no call before it made")
-    uses = tuple(Use(known[name]) for name in sorted(parsed.tasks))
-    written = source.strip() if parsed.path else f"({source.strip()})"
-    return cast("AnyT", _made(Formula(written, uses)))
+    parsed, uses = written_out(f"expr({source!r})", source)
+    return cast("AnyT", _made(Formula(source.strip() if parsed.path else f"({source.strip()})", uses)))
 
 
 @overload

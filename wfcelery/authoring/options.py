@@ -10,12 +10,16 @@ from typing import Any, Literal, TypedDict
 
 from wfcelery.definition.expressions import Expression, bare
 from wfcelery.definition.plan import RetryPolicy
+from wfcelery.definition.shares import Share
 from wfcelery.definition.spans import seconds
 from wfcelery.errors import AuthoringError, Duration
 
 Backoff = Literal["constant", "linear", "exponential"]
 Isolation = Literal["read committed", "repeatable read", "serializable"]
 Commit = Literal["group", "each"]
+# An expression over item and index, or a function that is called with references to them.
+ItemTest = str | Callable[[Any], object] | Callable[[Any, Any], object]
+OF_ITEMS = ("filter", "when", "concurrency", "success", "tolerate", "commit")  # what only a fan-out's call takes
 
 
 class StepOptions(TypedDict, total=False):
@@ -45,7 +49,11 @@ class CallOptions(TypedDict, total=False):
     soft_timeout: Duration | None
     queue: str
     priority: int
+    filter: ItemTest
+    when: ItemTest
     concurrency: int
+    success: int | str  # items that have to succeed, or a percentage of them such as "80%"
+    tolerate: int | str  # items that may fail, likewise
     commit: Commit
 
 
@@ -173,6 +181,22 @@ def _check_texts(where: str, value: Any) -> None:
         raise AuthoringError(f"{where} is a list of texts, not {value!r}")
 
 
+def _check_item_test(where: str, value: Any) -> None:
+    if not (isinstance(value, str) and value.strip()) and not callable(value):
+        raise AuthoringError(f"{where} is an expression over item and index, or a function of them, not {value!r}")
+
+
+def _check_share(where: str, value: Any, least: int) -> None:
+    if isinstance(value, str):
+        try:
+            if Share.parse(value).at_least(1) >= least:
+                return
+        except ValueError as error:
+            raise AuthoringError(f"{where}: {error}") from None
+        raise AuthoringError(f"{where} is more than {value}")
+    check_whole(where, value, least)
+
+
 _TASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -194,6 +218,10 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "priority": lambda where, value: check_whole(where, value, 0, 255),
     "concurrency": lambda where, value: check_whole(where, value, 1),
     "join": lambda where, value: check_whole(where, value, 1),
+    "filter": _check_item_test,
+    "when": _check_item_test,
+    "success": lambda where, value: _check_share(where, value, 1),
+    "tolerate": lambda where, value: _check_share(where, value, 0),
     "transactional": _check_flag,
     "cancel_rest": _check_flag,
     "commit": lambda where, value: check_choice(where, value, ("group", "each")),

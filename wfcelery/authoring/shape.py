@@ -6,6 +6,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import cached_property
@@ -13,7 +14,7 @@ from types import NoneType
 from typing import Any
 from uuid import UUID
 
-from pydantic import PydanticSchemaGenerationError, PydanticUndefinedAnnotation, TypeAdapter, ValidationError
+from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUndefinedAnnotation, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, to_json, to_jsonable_python
 
 from wfcelery.definition.extent import check_extent
@@ -205,6 +206,16 @@ class Shape:
         except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation):
             shown = getattr(hint, "__name__", str(hint))
             raise AuthoringError(f"{self.name}: {where} is annotated {shown}, which pydantic cannot carry to another process") from None
+
+
+def stored_by_itself(value: Any) -> Any:
+    """The stored form of a value that no annotation speaks of; of a model or a dataclass by its own fields. Raises `CannotCarry`."""
+    try:
+        return encode(value)
+    except CannotCarry:
+        if not (isinstance(value, BaseModel) or is_dataclass(value)):
+            raise
+    return _stored(TypeAdapter(type(value)), value)
 
 
 def told(error: ValidationError, name: str = "") -> list[tuple[str, str]]:

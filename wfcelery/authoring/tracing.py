@@ -15,8 +15,9 @@ from typing import Any
 from wfcelery.authoring.formulas import Chain, Choice, Formula, Guard, TracedTask, Use
 from wfcelery.authoring.options import check_task_name
 from wfcelery.authoring.references import Reference, authors_line, literal, references_in
+from wfcelery.definition.expressions import Expression
 from wfcelery.definition.values import encode
-from wfcelery.errors import AuthoringError, CannotCarry
+from wfcelery.errors import AuthoringError, CannotCarry, ExpressionError
 
 _active: ContextVar[Trace | None] = ContextVar("wfcelery_trace", default=None)
 
@@ -306,6 +307,20 @@ def whole_task(reference: object, where: str) -> TracedTask:
 
 
 # ---- values ----------------------------------------------------------------------------------------------------------
+
+
+def written_out(where: str, source: str) -> tuple[Expression, tuple[Use, ...]]:
+    """An expression that an author wrote as a text, and the tasks it looks at."""
+    trace = current_trace(where)
+    try:
+        parsed = Expression.parse(source)
+    except ExpressionError as wrong:
+        raise refusal(str(wrong)) from None
+    known = {task.name: task for task in trace.tasks}
+    missing = sorted(name for name in parsed.tasks if name not in known)
+    if missing:
+        raise refusal(f"{where} looks at task {missing[0]}, which no call before it made")
+    return parsed, tuple(Use(known[name]) for name in sorted(parsed.tasks))
 
 
 def looked_at(value: object) -> list[Formula]:

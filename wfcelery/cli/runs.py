@@ -13,7 +13,7 @@ from uuid import UUID
 
 import click
 
-from wfcelery.cli import asking, output
+from wfcelery.cli import asking, items, output
 from wfcelery.cli.target import context
 from wfcelery.clock import monotonic
 from wfcelery.definition.spans import seconds
@@ -32,7 +32,7 @@ def runs() -> None:
     """Runs of workflows."""
 
 
-for verb in (asking.cancel, asking.terminate, asking.pause, asking.resume):
+for verb in (asking.cancel, asking.terminate, asking.pause, asking.resume, items.add_items, items.complete_items, items.rerun_failed):
     runs.add_command(verb)
 
 

@@ -161,7 +161,8 @@ def put_back(draft: Draft, row: StepRow, delay: float, what: str, **more: Any) -
 def on_group_ended(draft: Draft, fact: GroupEnded) -> None:
     """A group of items was executed: record those that are still this attempt's own, drop the others."""
     # Failures first: an item that closes its fan-out counts those of its group as under way, until they are recorded below.
-    done: list[tuple[StepRow, Any]] = []
+    done: list[StepRow] = []
+    skipped: list[StepRow] = []
     for item_end in fact.ends:
         row = draft.by_id(item_end.step)
         if row is None or not is_current(row, fact.token):
@@ -170,13 +171,13 @@ def on_group_ended(draft: Draft, fact: GroupEnded) -> None:
             on_parked(draft, item_end.failure)
         elif item_end.failure is not None:
             on_failed(draft, item_end.failure)
+        elif item_end.skipped:
+            skipped.append(row)
         else:
-            done.append((row, item_end.value))
-    for row, value in done:
-        row.output, row.error = value, None
-        draft.move(row, StepStatus.SUCCEEDED)
-    if done:
-        fan_out.items_succeeded(draft, fact.fan_out, [row for row, _ in done])
+            row.output, row.error = item_end.value, None
+            done.append(row)
+    if done or skipped:
+        fan_out.items_ended(draft, fact.fan_out, done, skipped)
     back = [row for row in map(draft.by_id, fact.unstarted) if row is not None and is_current(row, fact.token)]
     if back:
         fan_out.items_handed_back(draft, fact.fan_out, back)

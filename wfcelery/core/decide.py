@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from wfcelery.core import attempts, fan_out, joins, pausing, reopening, run_machine, wait_machine
+from wfcelery.core import attempts, births, fan_out, joins, pausing, reopening, run_machine, wait_machine
 from wfcelery.core.decision import Decision, Missing, RingStep
 from wfcelery.core.draft import Draft, NeedMore, digest
 from wfcelery.core.events import (
@@ -23,10 +23,13 @@ from wfcelery.core.events import (
     Failed,
     GracePassed,
     GroupEnded,
+    ItemsAdded,
+    ItemsCompleted,
     Lost,
     Parked,
     PauseAsked,
     Reported,
+    RerunAsked,
     ResumeAsked,
     RetryAsked,
     Succeeded,
@@ -34,7 +37,7 @@ from wfcelery.core.events import (
     WaitCame,
 )
 from wfcelery.core.reaching import reach
-from wfcelery.core.rows import NO_ITEM, Slice, StepRow
+from wfcelery.core.rows import NO_ITEM, RunRow, Slice, StepRow
 from wfcelery.core.states import RUN_ENDED, RunStatus, StepStatus
 from wfcelery.core.step_machine import hand_back, is_current, skip
 from wfcelery.definition.plan import Edge, Node
@@ -47,7 +50,7 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     Parked: attempts.on_parked,
     GroupEnded: attempts.on_group_ended,
     Reported: attempts.on_reported,
-    Expanded: fan_out.on_expanded,
+    Expanded: births.on_expanded,
     WaitCame: wait_machine.on_wait_came,
     CancelAsked: run_machine.on_cancel_asked,
     TerminateAsked: run_machine.on_terminate_asked,
@@ -56,11 +59,20 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     DeadlinePassed: run_machine.on_deadline_passed,
     GracePassed: run_machine.on_grace_passed,
     RetryAsked: reopening.on_retry_asked,
+    RerunAsked: reopening.on_rerun_asked,
+    ItemsAdded: births.on_items_added,
+    ItemsCompleted: fan_out.on_items_completed,
 }
-# Results first, then what ends or reopens the run, then the rest, at last what holds it; only then the graph advances.
-_FIRST = (Succeeded, Failed, GroupEnded, Reported)
-_THEN = (CancelAsked, TerminateAsked, DeadlinePassed, GracePassed, RetryAsked)
-_LAST = (PauseAsked, ResumeAsked)
+# More items before the ends of others, lest the last of them ends the fan-out; then results, what ends or reopens the
+# run, the rest, at last what holds it; only then the graph advances.
+_ORDER: tuple[tuple[type, ...], ...] = (
+    (ItemsAdded,),
+    (Succeeded, Failed, GroupEnded, Reported),
+    (CancelAsked, TerminateAsked, DeadlinePassed, GracePassed, RetryAsked, RerunAsked),
+    (Begun, Lost, Parked, Expanded, WaitCame, ItemsCompleted),
+    (PauseAsked, ResumeAsked),
+)
+_ANSWERED = (RetryAsked, RerunAsked, ItemsAdded, ItemsCompleted)  # of a run that has ended, too: the history says why not
 
 
 def decide(view: Slice, facts: Sequence[Fact], mint: Callable[[], UUID]) -> Decision | Missing:
@@ -74,7 +86,7 @@ def decide(view: Slice, facts: Sequence[Fact], mint: Callable[[], UUID]) -> Deci
         for fact in sorted(facts, key=_rank):
             if isinstance(fact, Begun):
                 _begin(draft)
-            elif view.run.status not in RUN_ENDED or isinstance(fact, RetryAsked):
+            elif _is_heard(view.run, fact):
                 _HANDLERS[type(fact)](draft, fact)
         _advance(draft)
         if not draft.facts:
@@ -128,8 +140,13 @@ def give_back(view: Slice, kept: tuple[UUID, UUID], facts: Sequence[Fact], mint:
     return draft.decision
 
 
+def _is_heard(run: RunRow, fact: Fact) -> bool:
+    """Whether a fact can mean something to a run that stands like this."""
+    return run.version > 0 if isinstance(fact, _ANSWERED) else run.status not in RUN_ENDED
+
+
 def _rank(fact: Fact) -> int:
-    return 0 if isinstance(fact, _FIRST) else 1 if isinstance(fact, _THEN) else 3 if isinstance(fact, _LAST) else 2
+    return next(rank for rank, kinds in enumerate(_ORDER) if isinstance(fact, kinds))
 
 
 def _begin(draft: Draft) -> None:

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+from wfcelery.core.asking import DECIDED
 from wfcelery.core.decision import Decision, Missing, RingRun, RingStep
 from wfcelery.core.events import note
 from wfcelery.core.rows import NO_ITEM, Ended, RunRow, Slice, StepRow, WaitRow
@@ -18,6 +19,8 @@ from wfcelery.definition.plan import Node, Plan
 from wfcelery.definition.values import MISSING, dumps
 from wfcelery.errors import IllegalTransition
 
+LATE = "late"  # of an item's `why`: it ended when the run had gone on, and counts for nothing
+_WORTH = (StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.TIMED_OUT)
 _STEP_MOVES = {was: frozenset().union(*ways.values()) for was, ways in STEP_TABLE.items()}
 
 
@@ -109,12 +112,13 @@ class Draft:
         results = list(known.result or [])
         failed = set(known.failed_items)
         for item in self.rows.values():
-            if item.fan_out == row.id and item.status in (StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.TIMED_OUT):
+            if item.fan_out == row.id and item.why != LATE and item.status in _WORTH:
                 results.extend([None] * (item.item + 1 - len(results)))
                 good = item.status is StepStatus.SUCCEEDED
                 results[item.item] = item.output if good else failed_item(item)
                 (failed.discard if good else failed.add)(item.item)
-        end = self.results[name] = Ended(str(row.status), results, row.error, tuple(sorted(failed)))
+        status = str(StepStatus.SUCCEEDED if row.why == DECIDED else row.status)
+        end = self.results[name] = Ended(status, results, row.error, tuple(sorted(failed)))
         return end
 
     def _copy(self, row: StepRow) -> StepRow:

@@ -7,7 +7,7 @@ of them: each row of wf_history holds the facts of one commit as a list of small
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
@@ -69,12 +69,13 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class ItemEnd:
-    """How one item of a group ended: by its value, or by its failure."""
+    """How one item of a group ended: by its value, by its failure, or skipped by its own condition."""
 
     step: UUID
     item: int
     value: Any = None
     failure: Failed | Parked | None = None
+    skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,31 @@ class RetryAsked:
     by: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RerunAsked:
+    """The failed items of a fan-out, and no others, shall run again."""
+
+    task: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsAdded:
+    """A fan-out that runs gets more items, in stored form."""
+
+    task: str
+    items: Sequence[Any]
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsCompleted:
+    """A fan-out shall end with what it has."""
+
+    task: str
+    by: str | None = None
+
+
 Fact = (
     Begun
     | Succeeded
@@ -176,6 +202,9 @@ Fact = (
     | DeadlinePassed
     | GracePassed
     | RetryAsked
+    | RerunAsked
+    | ItemsAdded
+    | ItemsCompleted
 )
 
 

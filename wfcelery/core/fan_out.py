@@ -1,53 +1,53 @@
-"""One task over a list: a row for the task, which waits, and a row for each item.
+"""One task over a list: a row for the task, which waits, and a row for each item. How their ends are counted.
 
-The fan-out's own row counts: `wants` is how many items its list has, `expanded` how many of them have
-rows, `fired` how many were let go by `concurrency`, `items_left` how many have not ended, `blockers` how many
-failed for good where that fails the task. Items
-are ready or held from birth and carry their own value; the run counts the fan-out as one open step.
+The fan-out's own row counts: `wants` is how many items it has, `expanded` how many of them have rows, `fired` how many
+were let go by `concurrency`, `items_left` how many have not ended, `skipped` how many their own condition left out,
+`blockers` how many failed for good. Items are ready or held from birth (`core.births`) and carry their own value; the
+run counts the fan-out as one open step. What the counts mean says `core.quorums`.
+
+While it waits, `why` says: nothing, it goes on; `decided`, enough have succeeded and the run has gone on, the others go
+on too; `failing:<how>`, it is lost; `closing:<label>`, its items are closed, for the reason that `close_items` was given.
 """
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
-from wfcelery.core.draft import Draft, digest, lookup_in, ranges
-from wfcelery.core.events import Expanded
-from wfcelery.core.rows import NO_ITEM, Ended, StepRow
-from wfcelery.core.states import UNDER_WAY, RunStatus, StepStatus
-from wfcelery.core.step_machine import PAUSED, end, make_ready, whence
+from wfcelery.core import backlog
+from wfcelery.core.asking import DECIDED, refusal
+from wfcelery.core.decision import DeadLetter
+from wfcelery.core.draft import LATE, Draft, digest, ranges
+from wfcelery.core.events import ItemsCompleted
+from wfcelery.core.quorums import has_enough, is_lost, too_few
+from wfcelery.core.rows import NO_ITEM, StepRow
+from wfcelery.core.states import STEP_ENDED, UNDER_WAY, RunStatus, StepStatus
+from wfcelery.core.step_machine import end, make_ready, stood, whence
 from wfcelery.definition.plan import Node
-from wfcelery.definition.values import resolve
-from wfcelery.errors import ExpressionError
 
 WINDOW = 16  # messages that a fan-out has under way at once, unless its `concurrency` says more
 WIDEST = 1_000
-CHUNK = 5_000  # items born in one commit
-MOST_ITEMS = 100_000
+_SUCCEEDS = ("closing:enough", "closing:completed")
+_WAS_DECIDED = (DECIDED, "closing:decided", "unadvanced:succeeded")
 
 
-def open_fan_out(draft: Draft, node: Node, row: StepRow) -> None:
-    """The list is known now: the row that waits, and the first items."""
-    assert node.with_items is not None
-    row.input = node.with_items.render(draft.scope(node.with_items.copies), references=True)
-    items = _items(draft, node, row)
-    draft.run.open_steps += 1
-    row.wants = row.items_left = len(items)
-    row.expanded, row.fired = 0, min(len(items), node.concurrency or len(items))
-    row.queue, row.priority = node.queue, node.priority
-    if not items:
-        row.output = None
-        draft.move(row, StepStatus.SUCCEEDED)
-        draft.results[row.name] = Ended("succeeded", [])
-        draft.note("fan_out_opened", row, items=0)
-        draft.note("step_succeeded", row)
-        end(draft, row, "succeeded")
-        return
-    draft.move(row, StepStatus.WAITING)
-    draft.note("fan_out_opened", row, items=len(items), let_go=row.fired)
-    if len(items) <= CHUNK:
-        _bear(draft, row, items, 0, len(items))
-    ring_for_all(draft, node, row, row.fired)
+def is_open(row: StepRow) -> bool:
+    """Whether its items go on: they are let go, tried again and born."""
+    return row.why is None or row.why == DECIDED
+
+
+def is_waiting(row: StepRow) -> bool:
+    """Whether it goes on, and has not ended meanwhile."""
+    return row.status is StepStatus.WAITING and is_open(row)
+
+
+def unhandled(node: Node, how: str) -> str | None:
+    """What a fan-out's row says of a failure: whether it stops the run."""
+    return None if how in node.handles or node.on_error == "continue" else "unhandled"
+
+
+def in_flight(row: StepRow) -> int:
+    """How many items are let go and have not ended, of a fan-out that is open."""
+    return (row.items_left or 0) - (row.wants - row.fired) - backlog.count_again(row)
 
 
 def ring_for_all(draft: Draft, node: Node, row: StepRow, items: int) -> None:
@@ -56,89 +56,76 @@ def ring_for_all(draft: Draft, node: Node, row: StepRow, items: int) -> None:
     draft.ring_step(row, node.action, times=min(window, items))
 
 
-def on_expanded(draft: Draft, fact: Expanded) -> None:
-    """The next items of a large fan-out are born."""
-    row = draft.by_id(fact.fan_out)
-    if row is None or row.status is not StepStatus.WAITING or row.expanded is None or row.expanded >= row.wants:
-        return
-    if draft.run.ending is not None or row.why is not None:
-        return
-    items = _items(draft, draft.plan.nodes[row.name], row)
-    _bear(draft, row, items, row.expanded, min(row.expanded + CHUNK, len(items)))
-    draft.write(row)
-    draft.ring_step(row, draft.plan.nodes[row.name].action)
+# ---- ends of items ---------------------------------------------------------------------------------------------------
 
 
-def _items(draft: Draft, node: Node, row: StepRow) -> list[Any]:
-    """The list itself, which the row may hold as a reference."""
-    assert node.with_items is not None
-    items = resolve(row.input, lookup_in(draft.scope(node.with_items.tasks)))
-    if not isinstance(items, list):
-        raise ExpressionError(f"{node.name}.with_items", f"it is {type(items).__name__}, not a list")
-    if len(items) > MOST_ITEMS:
-        raise ExpressionError(f"{node.name}.with_items", f"it has {len(items)} items, more than {MOST_ITEMS}")
-    return items
-
-
-def _bear(draft: Draft, row: StepRow, items: list[Any], first: int, last: int) -> None:
-    paused = draft.run.status is RunStatus.PAUSED
-    for number in range(first, last):
-        status = StepStatus.READY if number < row.fired and not paused else StepStatus.HELD
-        item = StepRow(
-            draft.mint(), row.name, number, status=status, fan_out=row.id, input=items[number], queue=row.queue, priority=row.priority
-        )
-        item.why = None if status is StepStatus.READY else PAUSED if number < row.fired else "concurrency"
-        draft.rows[item.id] = item
-        draft.write(item)
-    row.expanded = last
-    draft.note("items_born", row, first=first, last=last, let_go=row.fired)
-    if paused and first < row.fired:
-        draft.note("items_held", row, items=[[first, min(last, row.fired) - 1]])
-
-
-def items_succeeded(draft: Draft, fan_out: UUID, done: list[StepRow]) -> None:
-    """One fact for the group, one change of the counter."""
+def items_ended(draft: Draft, fan_out: UUID, done: list[StepRow], skipped: list[StepRow]) -> None:
+    """One fact for the group that succeeded, one for what its condition left out, one change of the counters."""
     row = _own(draft, fan_out)
-    first = done[0]
-    draft.note(
-        "items_succeeded", row, items=ranges(item.item for item in done), value=digest([item.output for item in done]), **whence(first)
-    )
-    _count(draft, row, len(done))
+    late = LATE if row.why in _WAS_DECIDED else None
+    for item in done:
+        draft.move(item, StepStatus.SUCCEEDED, late)
+    for item in skipped:
+        draft.move(item, StepStatus.SKIPPED, "when")
+    if done:
+        value = digest([item.output for item in done])
+        draft.note("items_succeeded", row, items=ranges(item.item for item in done), value=value, **whence(done[0]))
+    if skipped:
+        row.skipped = (row.skipped or 0) + len(skipped)
+        draft.note("items_skipped", row, items=ranges(item.item for item in skipped), why="when", **whence(skipped[0]))
+    _count(draft, row, len(done) + len(skipped))
 
 
 def item_reported(draft: Draft, item: StepRow) -> None:
     """A transactional item, recorded by itself before."""
-    draft.move(item, StepStatus.SUCCEEDED)
     assert item.fan_out is not None
-    items_succeeded(draft, item.fan_out, [item])
+    items_ended(draft, item.fan_out, [item], [])
 
 
 def item_failed(draft: Draft, item: StepRow, how: str) -> None:
-    """An item failed for good: by the task's `on_error` the others go on, or are closed and the task fails."""
+    """An item failed for good: the others go on while the task can still succeed, or else are closed, and it fails."""
     assert item.fan_out is not None
     row = _own(draft, item.fan_out)
     node = draft.plan.nodes[row.name]
-    if node.on_error == "continue":
+    if row.why in _WAS_DECIDED:
+        item.why = LATE
         _count(draft, row, 1)
         return
     row.blockers += 1
     item.why = f"failing:{how}"
-    row.error = dict(item.error or {}) | {"item": item.item}
-    going_on, row.why = row.why is None, f"failing:{how}" if row.why in (None, "closing:stopped") else row.why
-    if going_on:
-        close_items(draft, row, "failing")
-    else:
+    if not is_lost(node, row, ended=1):
         _count(draft, row, 1)
+        return
+    row.error = dict(item.error or {}) | {"item": item.item}
+    if row.why is None:
+        fail(draft, row, how)
+        return
+    row.why = f"failing:{how}" if row.why == "closing:stopped" else row.why
+    _count(draft, row, 1)
+
+
+def fail(draft: Draft, row: StepRow, how: str) -> None:
+    """It can no longer succeed, for the reason that is its error by now."""
+    row.why = f"failing:{how}"
+    close_items(draft, row, "failing")
+
+
+def bury_short(draft: Draft, node: Node, row: StepRow) -> None:
+    """The dead letter of a fan-out that no item has failed: too few of them have succeeded."""
+    letter = DeadLetter(row.id, row.name, NO_ITEM, "non_retryable", row.error, 0, handled=unhandled(node, "failed") is None)
+    draft.decision.dead_letters.append(letter)
 
 
 def is_handled(draft: Draft, item: StepRow, how: str) -> bool:
-    """Whether the run goes on although this item failed for good: as its task does, which the first failure decides."""
+    """Whether the run goes on although this item failed for good: it is one of those that may, or its task's failure is handled."""
     assert item.fan_out is not None
     row = _own(draft, item.fan_out)
     node, why = draft.plan.nodes[row.name], row.why or ""
+    if why in _WAS_DECIDED or why in _SUCCEEDS or why == "closing:rest":
+        return True
     if why.startswith("failing:"):
         how = why.removeprefix("failing:")
-    return node.on_error == "continue" or how in node.handles or why == "closing:rest"
+    return node.on_error == "continue" or how in node.handles or not is_lost(node, row, failed=1, ended=1)
 
 
 def item_closed(draft: Draft, item: StepRow) -> None:
@@ -151,7 +138,7 @@ def item_put_back(draft: Draft, item: StepRow) -> None:
     """An item is ready again; its fan-out's ring follows its due time, which the store sees to."""
     assert item.fan_out is not None
     row = _own(draft, item.fan_out)
-    if row.why is not None:  # failing: no further attempts
+    if not is_open(row):  # no further attempts
         draft.move(item, StepStatus.CANCELLED, f"{_label(row)}:ready")
         draft.note("step_cancelled", item, why=item.why)
         _count(draft, row, 1)
@@ -164,67 +151,87 @@ def item_put_back(draft: Draft, item: StepRow) -> None:
 def items_handed_back(draft: Draft, fan_out: UUID, back: list[StepRow]) -> None:
     """Items of a group that were claimed and not begun: no attempt is counted."""
     row = _own(draft, fan_out)
+    closing = not is_open(row) or draft.run.ending is not None
     for item in back:
         item.token = item.claimed_by = item.child = None
         item.attempt -= 1
         item.delay = None
-        if row.why is not None or draft.run.ending is not None:
+        if closing:
             draft.move(item, StepStatus.CANCELLED, f"{_label(row)}:ready")
         else:
             make_ready(draft, item)
-    closed = [item for item in back if item.status is StepStatus.CANCELLED]
     held = "held" if any(item.status is StepStatus.HELD for item in back) else None
-    draft.note("items_cancelled" if closed else "items_handed_back", row, items=ranges(item.item for item in back), then=held)
-    if closed:
-        _count(draft, row, len(closed))
+    draft.note("items_cancelled" if closing else "items_handed_back", row, items=ranges(item.item for item in back), then=held)
+    if closing:
+        _count(draft, row, len(back))
     else:
         draft.write(row)
         if not held:
             draft.ring_step(row, draft.plan.nodes[row.name].action)
 
 
+# ---- closing and reopening -------------------------------------------------------------------------------------------
+
+
+def on_items_completed(draft: Draft, fact: ItemsCompleted) -> None:
+    """Somebody has had enough: what has not begun is skipped, who still works is fenced, and the run goes on with what there is."""
+    row = draft.step(fact.task) if fact.task in draft.plan.nodes else None
+    why = refusal("complete_items", draft.run, row)
+    if why is not None or row is None:
+        draft.note("items_refused", step=fact.task, why=why, by=fact.by)
+        return
+    draft.note("items_completed", row, by=fact.by)
+    if row.why is None:
+        row.why = "closing:completed"
+    close_items(draft, row, "completed")
+
+
 def close_items(draft: Draft, row: StepRow, label: str) -> None:
     """Close every item that nobody executes; the fan-out ends with the last one under way.
 
-    `label` says why, for a retry: `failing`, because of one of its own; `stopped`, with the run; `rest`, for good.
+    `label` says why, for a retry: `failing`, because of one of its own; `stopped`, with the run; `rest`, for good, and
+    `completed`, for good as well: these two fence who still executes an item, since nobody wants its result.
     """
-    closed: dict[str, list[int]] = {}
+    closed: dict[tuple[StepStatus, str], list[int]] = {}
     under_way = 0
     for item in draft.open_rows():
-        if item.fan_out != row.id or item.status in (StepStatus.CANCELLED, StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.TIMED_OUT):
+        if item.fan_out != row.id or item.status in STEP_ENDED:
             continue
-        if item.status in UNDER_WAY:
+        if item.status is StepStatus.REPORTED or (item.status in UNDER_WAY and label not in ("rest", "completed")):
             under_way += 1
-            continue
-        closed.setdefault(f"{label}:{item.status}", []).append(item.item)
-        draft.move(item, StepStatus.CANCELLED, f"{label}:{item.status}")
-    for why, numbers in closed.items():
-        draft.note("items_cancelled", row, items=ranges(numbers), why=why)
+        elif item.status is StepStatus.RUNNING:
+            draft.move(item, StepStatus.CANCELLED, "rest:running")
+            draft.note("step_cancelled", item, why=item.why)
+        else:
+            to, why = (StepStatus.SKIPPED, label) if label == "completed" else (StepStatus.CANCELLED, f"{label}:{stood(item)}")
+            closed.setdefault((to, why), []).append(item.item)
+            draft.move(item, to, why)
+    for (to, why), numbers in closed.items():
+        draft.note(f"items_{to}", row, items=ranges(numbers), why=why)
     if row.expanded is not None and row.expanded < row.wants:
         draft.note("items_not_born", row, first=row.expanded, last=row.wants)
     row.items_left = under_way
-    if row.why is None:
-        row.why = f"closing:{label}"
+    backlog.put_again(row, ())
+    if is_open(row):
+        row.why = "closing:decided" if row.why == DECIDED else f"closing:{label}"
     draft.write(row)
     if not under_way:
         _end_closed(draft, row)
 
 
-def reopen(draft: Draft, row: StepRow, items: int, standing: StepRow | None) -> None:
-    """The fan-out waits again for so many items that have rows.
-
-    Unless a failed item is still `standing`, it also waits for those that are to be born.
-    """
+def reopen(draft: Draft, row: StepRow, items: int, why: str | None, error: dict[str, object] | None) -> None:
+    """The fan-out waits again for so many items that have rows; unless it is still lost (`why`), also for those to be born."""
     if row.status is not StepStatus.WAITING:
         draft.run.open_steps += 1
         row.items_left = 0
         draft.move(row, StepStatus.WAITING, "failing")
+    row.why, row.error = why, error
+    wait_again(draft, row, items + (row.wants - (row.expanded or 0) if why is None else 0))
+
+
+def wait_again(draft: Draft, row: StepRow, items: int) -> None:
+    """So many more items are open."""
     row.items_left = (row.items_left or 0) + items
-    if standing is None:
-        row.items_left += row.wants - (row.expanded or 0)
-        row.why = row.error = None
-    else:
-        row.why, row.error = f"failing:{standing.status}", dict(standing.error or {}) | {"item": standing.item}
     draft.write(row)
     draft.note("step_reopened", row, to="waiting", items=row.items_left)
     if row.items_left:
@@ -236,30 +243,63 @@ def reopen(draft: Draft, row: StepRow, items: int, standing: StepRow | None) -> 
 def _label(row: StepRow) -> str:
     """Why items of this fan-out are closed, if they are."""
     why = row.why or "closing:stopped"
-    return "failing" if why.startswith("failing:") else why.removeprefix("closing:")
+    if why.startswith("failing:"):
+        return "failing"
+    return "stopped" if why == "closing:stopped" else "rest"
+
+
+# ---- the fan-out's own end -------------------------------------------------------------------------------------------
 
 
 def _count(draft: Draft, row: StepRow, ended: int) -> None:
-    """So many items have ended: let as many go that were held, or end with the last."""
+    """So many items have ended: let as many go that were held, or end with the last, or once enough have succeeded."""
     assert row.items_left is not None
+    node = draft.plan.nodes[row.name]
     row.items_left -= ended
     draft.write(row)
-    if row.items_left == 0:
+    if row.why is None and has_enough(node, row) and row.items_left:
+        _decide(draft, node, row)
+    elif row.why is None and is_lost(node, row):
+        row.error = too_few(node, row)
+        fail(draft, row, "failed")
+        bury_short(draft, node, row)
+        return
+    if row.items_left == 0 and row.status is StepStatus.WAITING:
         _end(draft, row)
-    elif row.why is None and draft.run.ending is None and draft.run.status is not RunStatus.PAUSED:
+    elif is_waiting(row) and draft.run.ending is None and draft.run.status is not RunStatus.PAUSED:
         let_go(draft, row, ended)
 
 
-def let_go(draft: Draft, row: StepRow, many: int) -> None:
-    """So many more of the items that `concurrency` holds may be claimed, as far as there are any."""
-    first, row.fired = row.fired, min(row.fired + many, row.wants)
+def _decide(draft: Draft, node: Node, row: StepRow) -> None:
+    """Enough items have succeeded: the run goes on with what there is. The others are closed, or go on and are late."""
+    if node.closes_rest:
+        row.why = "closing:enough"
+        close_items(draft, row, "rest")
+        return
+    row.why = DECIDED
+    draft.note("fan_out_decided", row)
+    draft.ended.append((node, "succeeded"))
+
+
+def let_go(draft: Draft, row: StepRow, room: int) -> None:
+    """So many held items may begin: those that run once more, then the next of the list."""
+    for first, last in backlog.take_again(row, room):
+        room -= last - first
+        _let(draft, row, first, last)
+    first, row.fired = row.fired, min(row.fired + room, row.wants)
     if first < row.fired:
-        row.let_go = (first if row.let_go is None else row.let_go[0], row.fired)
-        draft.note("items_let_go", row, first=first, last=row.fired)
+        _let(draft, row, first, row.fired)
+
+
+def _let(draft: Draft, row: StepRow, first: int, last: int) -> None:
+    before = row.let_go[-1] if row.let_go else None
+    joins = before is not None and before[1] == first
+    row.let_go = (*row.let_go[:-1], (before[0], last)) if before is not None and joins else (*row.let_go, (first, last))
+    draft.note("items_let_go", row, first=first, last=last)
 
 
 def _end(draft: Draft, row: StepRow) -> None:
-    if row.why is None and row.blockers == 0:
+    if row.why is None:
         row.output = None
         draft.move(row, StepStatus.SUCCEEDED)
         draft.note("step_succeeded", row)
@@ -270,16 +310,33 @@ def _end(draft: Draft, row: StepRow) -> None:
 
 def _end_closed(draft: Draft, row: StepRow) -> None:
     why = row.why or "failing:failed"
-    if why.startswith("failing:"):
+    if why in _WAS_DECIDED:
+        _end_decided(draft, row)
+        return
+    if why in _SUCCEEDS:
+        how = "succeeded"
+        draft.move(row, StepStatus.SUCCEEDED)
+        draft.note("step_succeeded", row)
+    elif why.startswith("failing:"):
         how = why.removeprefix("failing:")
-        node = draft.plan.nodes[row.name]
-        draft.move(row, StepStatus.TIMED_OUT if how == "timed_out" else StepStatus.FAILED, None if how in node.handles else "unhandled")
+        to = StepStatus.TIMED_OUT if how == "timed_out" else StepStatus.FAILED
+        draft.move(row, to, unhandled(draft.plan.nodes[row.name], how))
         draft.note("step_failed" if how == "failed" else "step_timed_out", row, error=row.error)
     else:
         how = "cancelled"
         draft.move(row, StepStatus.CANCELLED, f"{_label(row)}:waiting")
         draft.note("step_cancelled", row, why=row.why)
     end(draft, row, how)
+
+
+def _end_decided(draft: Draft, row: StepRow) -> None:
+    """The last of those that nobody waits for has ended; the run has gone on before."""
+    left_on = row.why if row.why == "unadvanced:succeeded" else None
+    draft.run.open_steps -= 1
+    row.delay, row.ring = None, False
+    draft.unring(row.id)
+    draft.move(row, StepStatus.SUCCEEDED, left_on)
+    draft.note("step_succeeded", row)
 
 
 def _own(draft: Draft, fan_out: UUID) -> StepRow:

@@ -143,6 +143,19 @@ def _fanned(state: Folded, fact: Mapping[str, Any]) -> None:
     state.sizes[fact["step"]] = fact["items"]
 
 
+def _added(state: Folded, fact: Mapping[str, Any]) -> None:
+    state.sizes[fact["step"]] += fact["items"]
+
+
+def _items_reopened(state: Folded, fact: Mapping[str, Any]) -> None:
+    for first, last in fact["items"]:
+        for item in range(first, last + 1):
+            place = fact["step"], item
+            state.steps[place] = StepStatus(fact["to"])
+            state.failures.pop(place, None)
+            state.lost.pop(place, None)
+
+
 def _born(state: Folded, fact: Mapping[str, Any]) -> None:
     for item in range(fact["first"], fact["last"]):
         state.steps[fact["step"], item] = StepStatus.READY if item < fact["let_go"] else StepStatus.HELD
@@ -213,6 +226,12 @@ _FACTS: dict[str, Callable[[Folded, Mapping[str, Any]], None]] = {
     "items_not_born": _not_born,
     "items_succeeded": _items_become(StepStatus.SUCCEEDED),
     "items_cancelled": _items_become(StepStatus.CANCELLED),
+    "items_skipped": _items_become(StepStatus.SKIPPED),
+    "items_reopened": _items_reopened,
+    "items_added": _added,
+    "items_completed": _nothing,
+    "items_refused": _nothing,
+    "fan_out_decided": _nothing,
     "items_handed_back": _items_become(StepStatus.READY),
     "retry_refused": _nothing,
     "pause_refused": _nothing,

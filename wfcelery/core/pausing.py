@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from wfcelery.core.decision import RingStep
 from wfcelery.core.draft import Draft, ranges
 from wfcelery.core.events import PauseAsked, ResumeAsked
-from wfcelery.core.fan_out import let_go, ring_for_all
+from wfcelery.core.fan_out import in_flight, is_waiting, let_go, ring_for_all
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.run_machine import become
 from wfcelery.core.states import RunStatus, StepStatus
@@ -55,8 +55,8 @@ def on_resume_asked(draft: Draft, fact: ResumeAsked) -> None:
             draft.ring_step(row, draft.plan.nodes[row.name].action)
     _tell(draft, "released", released)
     for row in rows:
-        if row.status is StepStatus.WAITING and row.items_left is not None and row.why is None:
-            _go_on(draft, row, [item for item in rows if item.fan_out == row.id])
+        if row.items_left is not None and is_waiting(row):
+            _go_on(draft, row)
 
 
 def _refuse(draft: Draft, verb: str, by: str | None) -> None:
@@ -64,11 +64,10 @@ def _refuse(draft: Draft, verb: str, by: str | None) -> None:
         draft.note(f"{verb}_refused", by=by, why=f"the run is {draft.run.status}")
 
 
-def _go_on(draft: Draft, row: StepRow, items: list[StepRow]) -> None:
+def _go_on(draft: Draft, row: StepRow) -> None:
     """A fan-out takes up its items again: those that were let go before, and more where some have ended meanwhile."""
-    under_way = sum(1 for item in items if item.item < row.fired)
     node = draft.plan.nodes[row.name]
-    let_go(draft, row, max((node.concurrency or row.wants) - under_way, 0))
+    let_go(draft, row, max((node.concurrency or row.wants) - in_flight(row), 0))
     draft.write(row)
     ring_for_all(draft, node, row, row.items_left or 0)
 

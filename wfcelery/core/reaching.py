@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wfcelery.core import fan_out, wait_machine
+from wfcelery.core import births, wait_machine
 from wfcelery.core.draft import Draft, digest
 from wfcelery.core.rows import StepRow
 from wfcelery.core.states import StepStatus
@@ -24,7 +24,7 @@ def reach(draft: Draft, node: Node, row: StepRow | None) -> None:
 
 def _begin(draft: Draft, node: Node, row: StepRow) -> None:
     if node.fans_out:
-        fan_out.open_fan_out(draft, node, row)
+        births.open_fan_out(draft, node, row)
     elif node.kind == "sleep":
         wait_machine.open_sleep(draft, node, row)
     elif node.kind in ("gate", "end", "fail"):

@@ -1,4 +1,4 @@
-"""A dead letter's step gets another episode, and what its failure closed is opened again.
+"""A dead letter's step, or all failed items of a fan-out, get another episode, and what their failure closed is opened again.
 
 `why` says what a retry needs to know of a row that is over: `unhandled`, a failure that stopped the run;
 `stopped:<status>`, closed with the run; `failing:<status>`, an item closed because of another item; `rest:<status>`,
@@ -8,10 +8,13 @@ closed for good by a join; `unadvanced:<how>`, ended while the run was ending an
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
-from wfcelery.core import fan_out
-from wfcelery.core.draft import Draft
-from wfcelery.core.events import RetryAsked
+from wfcelery.core import backlog, fan_out
+from wfcelery.core.asking import refusal
+from wfcelery.core.draft import Draft, ranges
+from wfcelery.core.events import RerunAsked, RetryAsked
+from wfcelery.core.quorums import is_lost, too_few
 from wfcelery.core.reaching import reach
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.run_machine import become
@@ -30,22 +33,60 @@ def on_retry_asked(draft: Draft, fact: RetryAsked) -> None:
     if row is None or not failed or over:
         draft.note("retry_refused", row, by=fact.by)
         return
+    if row.item == NO_ITEM and row.wants and row.items_left is not None:
+        on_rerun_asked(draft, RerunAsked(row.name, fact.by))  # the fan-out itself has nothing to run
+        return
     stopped = draft.stopped_rows()
     if not _stands(draft, row):
         draft.note("retry_refused", row, by=fact.by)
         return
     if ended:
-        become(draft, RunStatus.RUNNING)
-        run.ending = run.error = run.reason = None
-        draft.note("run_reopened", by=fact.by)
+        _reopen_run(draft, fact.by)
     draft.decision.retried.append(row.id)
     if row.item == NO_ITEM:
         _again(draft, row, fact.by)
     else:
         _item_again(draft, row, stopped, fact.by)
+    _go_on(draft, stopped, ended)
+
+
+def on_rerun_asked(draft: Draft, fact: RerunAsked) -> None:
+    """Give every item of a fan-out that failed for good another episode, and no other item."""
+    run = draft.run
+    row = draft.step(fact.task) if fact.task in draft.plan.nodes else None
+    why = refusal("rerun_failed", run, row)
+    if why is not None or row is None:
+        draft.note("retry_refused", step=fact.task, why=why, by=fact.by)
+        return
+    ended, stopped = run.status in RUN_ENDED, draft.stopped_rows()
+    failed = sorted(_failed_items(row, stopped), key=lambda item: item.item)
+    if is_lost(draft.plan.nodes[row.name], row, failed=-len(failed), ended=-len(failed)):
+        draft.note("retry_refused", step=fact.task, why="too few of its items are left that could succeed", by=fact.by)
+        return
+    if ended:
+        _reopen_run(draft, fact.by)
+    draft.decision.retried.extend(item.id for item in [row, *failed])
+    _items_again(draft, row, failed, stopped)
+    for to in (StepStatus.READY, StepStatus.HELD):
+        numbers = ranges(item.item for item in failed if item.status is to)
+        if numbers:
+            draft.note("items_reopened", row, items=numbers, to=str(to), by=fact.by)
+    _reopen_fan_out(draft, row, failed, stopped)
+    _go_on(draft, stopped, ended)
+
+
+def _reopen_run(draft: Draft, by: str | None) -> None:
+    run = draft.run
+    become(draft, RunStatus.RUNNING)
+    run.ending = run.error = run.reason = None
+    draft.note("run_reopened", by=by)
+
+
+def _go_on(draft: Draft, stopped: list[StepRow], ended: bool) -> None:
+    """What the end of the run had closed goes on; what nobody retried stands."""
     if ended:
         _reopen_stopped(draft, stopped)
-    run.error = _what_stands(row for row in stopped if row not in draft.anew)
+    draft.run.error = _what_stands(row for row in stopped if row not in draft.anew)
 
 
 def _stands(draft: Draft, row: StepRow) -> bool:
@@ -85,23 +126,56 @@ def reach_anew(draft: Draft, row: StepRow) -> None:
 
 
 def _item_again(draft: Draft, item: StepRow, stopped: list[StepRow], by: str | None) -> None:
-    """An item runs again; with the last of a fan-out's failed items those that its failure closed do too."""
+    """An item runs again; where its fan-out can succeed by that, those that its failure closed do too."""
     assert item.fan_out is not None
     row = draft.by_id(item.fan_out)
     assert row is not None
-    _clear(item)
-    item.failures = item.lost = 0
-    item.error = None
-    draft.move(item, StepStatus.READY)
-    draft.note("step_reopened", item, to="ready", anew=True, by=by)
-    row.blockers -= 1
-    standing = _standing(row, stopped)
-    assert (standing is None) == (row.blockers == 0)
-    back = _closed_items(row, stopped) if standing is None else []
-    in_flight = (row.items_left or 0) + 1 if row.status is StepStatus.WAITING else 1
-    if standing is None:
-        _open_items(draft, row, back, in_flight)
-    fan_out.reopen(draft, row, 1 + len(back), standing)
+    _items_again(draft, row, [item], stopped)
+    draft.note("step_reopened", item, to=str(item.status), anew=True, by=by)
+    _reopen_fan_out(draft, row, [item], stopped)
+
+
+def _items_again(draft: Draft, row: StepRow, failed: list[StepRow], stopped: list[StepRow]) -> None:
+    """Failed items are as new: ready, or held where `concurrency` has no room for them beside those that go on."""
+    node = draft.plan.nodes[row.name]
+    row.blockers -= len(failed)
+    room = len(failed)
+    if node.concurrency is not None and not is_lost(node, row, ended=-len(failed)):
+        going_on = 0 if fan_out.is_waiting(row) else sum(not _was_held(item) for item in _closed_items(row, stopped))
+        room = max(node.concurrency - _in_flight(row) - going_on, 0)
+    for number, item in enumerate(failed):
+        _clear(item)
+        item.failures = item.lost = 0
+        item.error = None
+        draft.move(item, *((StepStatus.READY, None) if number < room else (StepStatus.HELD, "again")))
+    if room < len(failed):
+        held = (item.item for item in failed[room:])
+        backlog.put_again(row, chain(held, *(range(first, last) for first, last in backlog.again(row))))
+
+
+def _in_flight(row: StepRow) -> int:
+    """How many items may be executed now."""
+    if row.status is not StepStatus.WAITING:
+        return 0
+    return fan_out.in_flight(row) if fan_out.is_open(row) else row.items_left or 0
+
+
+def _reopen_fan_out(draft: Draft, row: StepRow, failed: list[StepRow], stopped: list[StepRow]) -> None:
+    """The fan-out waits for these again, and, unless it is lost all the same, for those that were closed."""
+    node = draft.plan.nodes[row.name]
+    if fan_out.is_waiting(row):
+        fan_out.wait_again(draft, row, len(failed))
+        return
+    if is_lost(node, row, ended=-len(failed)):
+        standing = min(_failed_items(row, stopped), key=lambda item: item.item, default=None)
+        error = too_few(node, row) if standing is None else dict(standing.error or {}) | {"item": standing.item}
+        how = "failed" if standing is None else str(standing.status)
+        fan_out.reopen(draft, row, len(failed), f"failing:{how}", error)
+        return
+    back = _closed_items(row, stopped)
+    running = _in_flight(row) + sum(item.status is StepStatus.READY for item in failed)
+    _open_items(draft, row, back, running)
+    fan_out.reopen(draft, row, len(failed) + len(back), None, None)
 
 
 def _reopen_stopped(draft: Draft, stopped: list[StepRow]) -> None:
@@ -114,7 +188,7 @@ def _reopen_stopped(draft: Draft, stopped: list[StepRow]) -> None:
             if draft.plan.nodes[row.name].fans_out and row.items_left is not None:
                 items = _closed_items(row, stopped)
                 _open_items(draft, row, items, in_flight=0)
-                fan_out.reopen(draft, row, len(items), None)
+                fan_out.reopen(draft, row, len(items), None, None)
             else:
                 _open_again(draft, row)
         elif why.startswith("unadvanced:"):
@@ -125,29 +199,36 @@ def _reopen_stopped(draft: Draft, stopped: list[StepRow]) -> None:
             draft.ended.append((draft.plan.nodes[row.name], how))
 
 
-def _standing(row: StepRow, stopped: list[StepRow]) -> StepRow | None:
-    """The first of a fan-out's items whose failure fails it and that nobody has retried."""
-    failed = [item for item in stopped if item.fan_out == row.id and item.status in (StepStatus.FAILED, StepStatus.TIMED_OUT)]
-    return min(failed, key=lambda item: item.item, default=None)
+def _failed_items(row: StepRow, stopped: list[StepRow]) -> list[StepRow]:
+    """Those of a fan-out's items that failed for good, and that nobody has retried."""
+    return [item for item in stopped if item.fan_out == row.id and item.status in (StepStatus.FAILED, StepStatus.TIMED_OUT)]
 
 
 def _closed_items(row: StepRow, stopped: list[StepRow]) -> list[StepRow]:
     return [item for item in stopped if item.fan_out == row.id and item.status is StepStatus.CANCELLED]
 
 
+def _was_held(item: StepRow) -> bool:
+    return (item.why or "").endswith(":held")
+
+
 def _open_items(draft: Draft, row: StepRow, items: list[StepRow], in_flight: int) -> None:
     """Items go on as they stood, and as many held ones are let go as the fan-out's concurrency has room for."""
     most = draft.plan.nodes[row.name].concurrency or row.wants
     items.sort(key=lambda item: item.item)
-    held = [item for item in items if (item.why or "").endswith(":held")]
-    room = most - in_flight - (len(items) - len(held))
-    for item in held[: max(room, 0)]:
+    held = [item for item in items if _was_held(item)]
+    room = max(most - in_flight - (len(items) - len(held)), 0)
+    for item in held[:room]:
         item.why = "stopped:ready"
         row.fired = max(row.fired, item.item + 1)
     if room > len(held) and row.expanded is not None:  # those that are still to be born
         row.fired = max(row.fired, min(row.wants, row.expanded + room - len(held)))
     for item in items:
         _open_again(draft, item)
+    repeated = [item for item in held[room:] if item.item < row.fired]
+    for item in repeated:
+        item.why = "again"
+    backlog.put_again(row, chain((item.item for item in repeated), *(range(first, last) for first, last in backlog.again(row))))
 
 
 def _open_again(draft: Draft, row: StepRow) -> None:

@@ -79,12 +79,13 @@ class StepRow:
     input: Any = None
     output: Any = None
     error: dict[str, Any] | None = None
-    blockers: int = 0  # inbound edges that have neither fired nor died; of a fan-out: items whose failure fails it
+    blockers: int = 0  # inbound edges that have neither fired nor died; of a fan-out: items that failed for good
     wants: int = 0  # of these: required and not counted by the join; of a fan-out: how many items its list has
     fired: int = 0
     items_left: int | None = None  # of a fan-out: items that have not ended
     expanded: int | None = None  # of a fan-out: items that have rows; `fired` counts those let go so far
-    let_go: tuple[int, int] | None = None  # of a fan-out, written only: items a <= item < b turn from held to ready
+    skipped: int | None = None  # of a fan-out: items that their own condition has left out
+    let_go: tuple[tuple[int, int], ...] = ()  # of a fan-out, written only: items a <= item < b turn from held to ready
 
     def copied(self) -> StepRow:
         """The same again."""

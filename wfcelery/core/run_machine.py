@@ -14,7 +14,7 @@ from wfcelery.core.draft import Draft, digest
 from wfcelery.core.events import CancelAsked, DeadlinePassed, GracePassed, TerminateAsked
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import RUN_ENDED, RUN_TABLE, STEP_ENDED, RunStatus, StepStatus
-from wfcelery.core.step_machine import end
+from wfcelery.core.step_machine import end, stood
 from wfcelery.core.wait_machine import close_sleep
 from wfcelery.definition.plan import Node
 from wfcelery.definition.values import as_text
@@ -75,7 +75,7 @@ def close_one(draft: Draft, row: StepRow, label: str) -> None:
         close_sleep(draft, row)
     if row.status is StepStatus.BLOCKED:
         draft.run.open_steps += 1  # a blocked row is not open, and `end` takes one off
-    why = f"{label}:{row.status}"
+    why = f"{label}:{stood(row)}"
     draft.move(row, StepStatus.CANCELLED, why)
     draft.note("step_cancelled", row, why=why)
     end(draft, row, "cancelled")

@@ -117,10 +117,12 @@ STEP_TABLE: Mapping[StepStatus | None, Mapping[str, frozenset[StepStatus]]] = {
         "claimed": frozenset({StepStatus.RUNNING}),
         "held": frozenset({StepStatus.HELD}),
         "closed": frozenset({StepStatus.CANCELLED}),
+        "its fan-out is completed": frozenset({StepStatus.SKIPPED}),
     },
     StepStatus.HELD: {
         "released": frozenset({StepStatus.READY}),
         "closed": frozenset({StepStatus.CANCELLED}),
+        "its fan-out is completed": frozenset({StepStatus.SKIPPED}),
     },
     StepStatus.RUNNING: {
         "result": frozenset({StepStatus.SUCCEEDED}),
@@ -128,21 +130,22 @@ STEP_TABLE: Mapping[StepStatus | None, Mapping[str, frozenset[StepStatus]]] = {
         "again": frozenset({StepStatus.READY, StepStatus.HELD, StepStatus.CANCELLED}),
         "failure": frozenset({StepStatus.FAILED}),
         "timeout": frozenset({StepStatus.TIMED_OUT}),
+        "the item's own when is false": frozenset({StepStatus.SKIPPED}),
         "closed": frozenset({StepStatus.CANCELLED}),
     },
     StepStatus.REPORTED: {"advanced": frozenset({StepStatus.SUCCEEDED})},
     StepStatus.WAITING: {
         "its time came": frozenset({StepStatus.SUCCEEDED}),
-        "all items ended": frozenset({StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.TIMED_OUT}),
+        "its items ended": frozenset({StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.TIMED_OUT}),
         "closed": frozenset({StepStatus.CANCELLED}),
     },
     StepStatus.SUCCEEDED: {},
-    StepStatus.FAILED: {"retry": _BORN - {StepStatus.HELD} | {StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.CANCELLED}},
+    StepStatus.FAILED: {"retry": _BORN | {StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.CANCELLED}},
     StepStatus.SKIPPED: {},
     StepStatus.CANCELLED: {
         "reopened by a retry": _BORN | {StepStatus.BLOCKED, StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.SKIPPED}
     },
-    StepStatus.TIMED_OUT: {"retry": frozenset({StepStatus.READY, StepStatus.WAITING, StepStatus.CANCELLED})},
+    StepStatus.TIMED_OUT: {"retry": _BORN | {StepStatus.CANCELLED}},
 }
 
 WAIT_TABLE: Mapping[WaitStatus | None, Mapping[str, frozenset[WaitStatus]]] = {

@@ -71,6 +71,11 @@ def make_ready(draft: Draft, row: StepRow) -> bool:
     return not paused
 
 
+def stood(row: StepRow) -> StepStatus:
+    """How a row that is closed shall stand when it is opened again: what a pause holds is ready."""
+    return StepStatus.READY if row.status is StepStatus.HELD and row.why == PAUSED else row.status
+
+
 def hand_back(draft: Draft, row: StepRow) -> None:
     """A kept step that has not begun: no attempt is counted."""
     row.token = row.claimed_by = row.child = None

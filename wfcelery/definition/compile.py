@@ -11,9 +11,11 @@ from wfcelery.definition.expressions import Expression, Template
 from wfcelery.definition.model import signature as signature_of
 from wfcelery.definition.ordering import node_names, topological
 from wfcelery.definition.plan import NOTHING, Edge, Node, Plan, RetryPolicy
+from wfcelery.definition.shares import Share
 from wfcelery.errors import DefinitionProblems
 
 _HANDLED = frozenset({"failed", "timed_out", "cancelled"})
+_OF_ITEMS = frozenset({"item", "index"})
 
 
 def compile_plan(definition: Definition, signature: str | None = None) -> Plan:
@@ -68,14 +70,15 @@ class _Compiler:
             return self.fork(name)
         task, block = self.tasks[name]
         common = self.common(name, task)
-        when = _both(task.when, self.inside(block)) if task.type != "parallel" else _both(self.inside(task))
         if task.type == "parallel":
-            return self.gate(task, when, common)
+            return self.gate(task, _both(self.inside(task)), common)
+        when, item_when = self.conditions(task, block)
         if task.type in ("end", "fail"):
             return self.last(task, when, common)
         publish = {key: Template.parse(value) for key, value in task.publish.items()}
         decision = tuple(None if branch.default or branch.when is None else Expression.parse(branch.when) for branch in task.decision)
         with_items = None if task.with_items is None else Template.parse(task.with_items)
+        each = None if task.filter is None else Expression.parse(task.filter)
         arguments = Template.parse(task.arguments) if task.arguments else None
         duration = None if task.duration is None else Template.parse(task.duration)
         until = None if task.until is None else Template.parse(task.until)
@@ -85,7 +88,13 @@ class _Compiler:
             action=task.action or "",
             when=when,
             with_items=with_items,
+            filter=each,
+            batch_size=task.batch_size,
+            item_when=item_when,
             concurrency=task.concurrency,
+            success=None if task.success is None else Share.parse(task.success),
+            tolerate=None if task.tolerate is None else Share.parse(task.tolerate),
+            closes_rest=task.cancel_rest and task.success is not None,
             input=arguments,
             publish=publish,
             decision=decision,
@@ -98,9 +107,16 @@ class _Compiler:
             queue=task.queue,
             priority=task.priority,
             commit=task.commit,
-            reads=_reads(when, with_items, arguments, duration, until, *publish.values(), *decision),
+            reads=_reads(when, with_items, each, item_when, arguments, duration, until, *publish.values(), *decision),
             **common,
         )
+
+    def conditions(self, task: Task, block: Task | None) -> tuple[Expression | None, Expression | None]:
+        """What is asked before the task begins, and what is asked for each of its items."""
+        if task.with_items is None:
+            return _both(task.when, self.inside(block)), None
+        whole = _both(self.inside(block), task.when)
+        return (None, None) if whole is None else whole.parted(_OF_ITEMS)
 
     def inside(self, block: Task | None) -> str | None:
         """The `when` of a block's tasks: that nothing skipped its fork."""
@@ -118,7 +134,7 @@ class _Compiler:
             "inbound": tuple(self.edges[(way.source, way.target)] for way in inbound),
             "outbound": tuple(self.edges[(way.source, way.target)] for way in outbound),
             "join": task.join if isinstance(task.join, int) and not entry_of_block else None,
-            "cancel_rest": task.cancel_rest and not entry_of_block,
+            "cancel_rest": task.cancel_rest and task.success is None and not entry_of_block,
             "handles": frozenset(handled & _HANDLED),
         }
 

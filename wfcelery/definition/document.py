@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from wfcelery.definition.expressions import bare
+from wfcelery.definition.shares import written
 from wfcelery.definition.spans import seconds
 from wfcelery.definition.values import MARK, encode, mark_of
 from wfcelery.errors import CannotCarry
@@ -118,6 +119,7 @@ MaybeSpan = Annotated[float | None, BeforeValidator(_span)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Stored = Annotated[Any, BeforeValidator(_stored)]
 Condition = Annotated[str, BeforeValidator(_condition)]
+MaybeShare = Annotated[int | str | None, BeforeValidator(written)]
 
 
 class _Strict(BaseModel):
@@ -186,7 +188,11 @@ class Task(_Strict):
     args: Annotated[list[Any] | None, BeforeValidator(lambda value: None if value is None else _stored(value))] = None
     when: Condition | None = None
     with_items: Stored = None
+    filter: Condition | None = None
+    batch_size: Annotated[int, Field(ge=1)] | None = None
     concurrency: Annotated[int, Field(ge=1)] | None = None
+    success: MaybeShare = None
+    tolerate: MaybeShare = None
     on_error: Literal["stop", "continue"] | None = None
     retry: RetrySpec | None = None
     timeout: MaybeSpan = None

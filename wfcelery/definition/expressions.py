@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
 from typing import Any
 
 from wfcelery.definition.evaluation import MOST_TEXT, Program, Undefined, evaluate, explained, truth
 from wfcelery.definition.grammar import ROOTS, parse, trouble_with_path, unknown_root
 from wfcelery.definition.tokens import end_of_expression
-from wfcelery.definition.tree import Node, Ref, walk_tree
+from wfcelery.definition.tree import Binary, Choice, Node, Ref, walk_tree
 from wfcelery.definition.values import MARK, MISSING, as_text, composed, mark_of, reference, walk
 from wfcelery.errors import ExpressionError, ValueProblem
 
@@ -91,11 +91,45 @@ class Expression:
         """Whether it is true: not false, null, nought or empty."""
         return truth(self.evaluate(scope))
 
+    def parted(self, roots: frozenset[str]) -> tuple[Expression | None, Expression | None]:
+        """The parts of an `and` before the first that looks at one of these roots, and the others; together they are the whole.
+
+        What is false in the first alone makes the whole false, and nothing behind it would have been looked at.
+        """
+        parts = list(_parts_of(self._tree))
+        before = 0
+        while before < len(parts) and not roots & _roots(parts[before]):
+            before += 1
+        return self._joined(parts[:before]), self._joined(parts[before:])
+
+    @property
+    def operand(self) -> str:
+        """Its text as one part of an `and`."""
+        tree = self._tree
+        weaker = isinstance(tree, Choice) or (isinstance(tree, Binary) and tree.sign == "or")
+        return f"({self.source})" if weaker else self.source
+
+    def _joined(self, parts: list[Node]) -> Expression | None:
+        return Expression(self.source, reduce(lambda left, right: Binary("and", left, right), parts)) if parts else None
+
     def _program(self, node: Node) -> Program:
         program = self._programs.get(id(node))
         if program is None:
             program = self._programs[id(node)] = Program(node)
         return program
+
+
+def _parts_of(tree: Node) -> Iterator[Node]:
+    """The operands of an `and`, or the tree itself."""
+    if isinstance(tree, Binary) and tree.sign == "and":
+        yield from _parts_of(tree.left)
+        yield from _parts_of(tree.right)
+    else:
+        yield tree
+
+
+def _roots(tree: Node) -> set[str]:
+    return {str(node.path[0]) for node in walk_tree(tree) if isinstance(node, Ref)}
 
 
 def bare(source: str) -> str:

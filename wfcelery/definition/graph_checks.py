@@ -274,6 +274,7 @@ def _in_at_least(sets: Sequence[int], number: int) -> int:
 def _looks(task: Task) -> Iterable[tuple[Path, object, bool]]:
     """Every value with expressions, and whether it is looked at before the task runs."""
     yield ("when",), _parsed(task.when), True
+    yield ("filter",), _parsed(task.filter), True
     for key in ("with_items", "args", "duration", "until", "output", "message"):
         yield (key,), getattr(task, key), True
     for name, value in task.input.items():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from wfcelery.definition.expressions import Expression, Template
+from wfcelery.definition.shares import Share
 
 # How a node can end, as edges see it. `skipped`: its own `when` was false. `dead`: no way to it was left.
 End = Literal["succeeded", "failed", "timed_out", "cancelled", "skipped", "dead"]
@@ -63,6 +64,7 @@ class Node:
     `gate` is a node that is over as soon as it is reached: the fork and the join of a parallel block. So are `end` and
     `fail`, and the run with them.
     `handles` are the ends that some transition (or `after` with that end) takes care of.
+    `when` of a fan-out is what its condition asks of no single item; `item_when` is the rest of it.
     `reads` are the tasks whose end the node's when, items, input, publish or decision look at.
     """
 
@@ -75,7 +77,13 @@ class Node:
     cancel_rest: bool = False
     when: Expression | None = None
     with_items: Template | None = None
+    filter: Expression | None = None  # asked for each element of the list: those for which it is false are left out
+    batch_size: int | None = None  # elements that make one item
+    item_when: Expression | None = None  # asked when an item is claimed: where it is false the item is skipped
     concurrency: int | None = None
+    success: Share | None = None  # items that have to succeed
+    tolerate: Share | None = None  # items that may fail
+    closes_rest: bool = False  # whether the other items are closed once enough have succeeded
     input: Template | None = None
     publish: Mapping[str, Template] = field(default_factory=dict)
     decision: tuple[Expression | None, ...] = ()  # branch number -> its condition; None: the default branch

@@ -10,13 +10,18 @@ from typing import Any
 
 from wfcelery.definition.document import TRANSITIONS, Definition, Parameter, Task
 from wfcelery.definition.findings import Findings, Path, did_you_mean
+from wfcelery.definition.shares import Share
 from wfcelery.definition.spans import seconds, shortly
 from wfcelery.definition.values import mark_of
 
 _LONGEST_NAME = 255
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
-_OF_ACTIONS = ("action", "input", "args", "with_items", "concurrency", "retry", "timeout", "soft_timeout", "queue", "priority", "commit")
+_OF_FAN_OUTS = ("concurrency", "filter", "batch_size", "success", "tolerate")
+_OF_ACTIONS = (
+    *("action", "input", "args", "with_items", *_OF_FAN_OUTS),
+    *("retry", "timeout", "soft_timeout", "queue", "priority", "commit"),
+)
 _OF_SLEEPS = ("duration", "until")
 _OF_LAST = ("output", "message", "code")
 _LEADING = (*TRANSITIONS, "decision", "publish", "on_error")
@@ -50,6 +55,7 @@ def check_shape(definition: Definition, findings: Findings) -> None:
                 findings.of_task(task, (key,), fault)
         _check_type(task, findings)
         _check_numbers(task, findings)
+        _check_fan_out(task, findings)
         _check_decision(task, findings)
         for path, name in names_in(task):
             if name not in findings.tasks:
@@ -143,16 +149,27 @@ def _is_moment(value: Any) -> bool:
 
 
 def _check_numbers(task: Task, findings: Findings) -> None:
-    if task.concurrency is not None and task.with_items is None:
-        findings.of_task(task, ("concurrency",), "only a task with_items has a concurrency")
-    if task.with_items is not None and not isinstance(task.with_items, list) and not _templated(task.with_items):
-        findings.of_task(task, ("with_items",), f"it is a list, or an expression for one, not {task.with_items!r}")
     if task.timeout is not None and task.timeout <= 0:
         findings.of_task(task, ("timeout",), "no attempt ends in no time: leave it out for none")
     if task.soft_timeout is not None and task.timeout is not None and task.soft_timeout >= task.timeout:
         findings.of_task(task, ("soft_timeout",), "it comes before the timeout, or never")
-    if task.cancel_rest and not isinstance(task.join, int):
-        findings.of_task(task, ("cancel_rest",), "it goes with join: n, which starts a task before all ways to it have come")
+    if task.cancel_rest and not isinstance(task.join, int) and task.success is None:
+        ways = "join: n, which starts a task before all ways to it have come, or with success: n of a task with_items"
+        findings.of_task(task, ("cancel_rest",), f"it goes with {ways}")
+    if task.cancel_rest and isinstance(task.join, int) and task.success is not None:
+        findings.of_task(task, ("cancel_rest",), "it could mean the rest of the join or of the items: let another task have the join")
+
+
+def _check_fan_out(task: Task, findings: Findings) -> None:
+    if task.with_items is None:
+        for key in _OF_FAN_OUTS if task.type == "action" else ():
+            if getattr(task, key) is not None:
+                findings.of_task(task, (key,), f"only a task with_items has a {key}")
+        return
+    if not isinstance(task.with_items, list) and not _templated(task.with_items):
+        findings.of_task(task, ("with_items",), f"it is a list, or an expression for one, not {task.with_items!r}")
+    if task.success is not None and Share.parse(task.success).at_least(1) == 0:
+        findings.of_task(task, ("success",), "without one that has to succeed there is nothing to wait for: leave it out, or say tolerate")
 
 
 def _check_decision(task: Task, findings: Findings) -> None:

@@ -16,11 +16,14 @@ from wfcelery.errors import ExpressionError
 _USUAL = frozenset({"parameters", "vars", "task", "system"})
 _SYSTEM = ("run_id", "workflow", "version", "organization_id", "key", "workflow_start")
 _WHERE = {
-    "item": "item is there only in the input of a task with_items",
-    "index": "index is there only in the input of a task with_items",
+    "item": "item is there only in the input, the when and the filter of a task with_items",
+    "index": "index is there only in the input, the when and the filter of a task with_items",
     "error": "error alone is there only in a retry's on_error; elsewhere it is task.name.error",
     "task": "no task has ended when variables get their first values",
 }
+
+
+_CONDITIONS = ("when", "filter", "retry", "decision")  # what stands there is an expression without braces
 
 
 def check_templates(definition: Definition, findings: Findings) -> None:
@@ -32,13 +35,14 @@ def check_templates(definition: Definition, findings: Findings) -> None:
         known.add(name)
     for task, _ in definition.every_task():
         for path, value, roots in _templates(task):
-            checker.check(task, path, value, roots, whole=path[-1] in ("when", "on_error"))
+            checker.check(task, path, value, roots, whole=path[0] in _CONDITIONS)
     checker.check(None, ("output",), definition.output, _USUAL)
 
 
 def _templates(task: Task) -> Iterator[tuple[Path, Any, frozenset[str]]]:
     with_item = _USUAL | {"item", "index"} if task.with_items is not None else _USUAL
-    yield ("when",), task.when, _USUAL
+    yield ("when",), task.when, with_item
+    yield ("filter",), task.filter, with_item
     yield ("with_items",), task.with_items, _USUAL
     for name, value in task.input.items():
         yield ("input", name), value, with_item

@@ -14,23 +14,26 @@ from uuid import UUID, uuid4
 from wfcelery.clock import uuid7
 from wfcelery.core.decide import decide, give_back, keep, keepable
 from wfcelery.core.decision import Decision, Missing, RingStep
-from wfcelery.core.events import Begun, Fact
+from wfcelery.core.events import Begun, Fact, Failed, GroupEnded, Lost
 from wfcelery.core.rows import NO_ITEM, Ended, RunRow, Slice, StepRow
 from wfcelery.core.states import RUN_ENDED, STEP_ENDED, StepStatus
 from wfcelery.definition.plan import Plan
+from wfcelery.engine.facts import fact_of
 from wfcelery.engine.patience import until_answered
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.errors import IllegalTransition, InternalError, RowChanged, Unavailable
 from wfcelery.store.database import Tx
 from wfcelery.store.failures import CommitUnknown, LockTimeout, SerializationClash
 from wfcelery.store.hot import Stale, is_hot, save_fast
-from wfcelery.store.inbox import look
+from wfcelery.store.inbox import look, read_added
 from wfcelery.store.loading import load_kept, load_mine, load_results, load_steps, lock_run
 from wfcelery.store.quarantine import put_aside
 from wfcelery.store.saving import save
 
 log = logging.getLogger(__name__)
 
+MOST_ADDED = 500  # rows of an inbox that add items, read with the end of others
+_ENDS_ITEMS = (GroupEnded, Failed, Lost)  # what may end a fan-out: not before what was added to it is known
 TRIES = 5  # a mismatch repeats the whole transaction from the lock, at most so often
 
 
@@ -47,7 +50,9 @@ class Known:
         self.run = decision.run
         self.run.version = decision.seen_version + 1
         for row in decision.steps:
-            if row.item == NO_ITEM and row.status in STEP_ENDED and row.items_left is None:
+            if row.items_left is not None:  # what was read of a fan-out's items was read before this commit wrote some
+                self.results.pop(row.name, None)
+            elif row.item == NO_ITEM and row.status in STEP_ENDED:
                 self.results[row.name] = Ended(str(row.status), row.output, row.error)
 
 
@@ -238,16 +243,18 @@ def _locked(
         if row is None:
             return None
         plan = runtime.plans.get(tx, row.definition)
-        told = facts(tx, row) if callable(facts) else facts
+        looked = None if callable(facts) or not any(isinstance(fact, _ENDS_ITEMS) for fact in facts) else look(tx, run)
+        added = read_added(tx, run, MOST_ADDED) if looked else []
+        told = facts(tx, row) if callable(facts) else (*map(fact_of, added), *facts)
         view = Slice(plan, row, by_id=_still(tx, rows))
         named = _named(told) | ({kept[0]} if kept else set())
         _load(tx, view, Missing(ids=frozenset(named - view.by_id.keys())))
         decision = _decide(tx, view, told, kept)
-        decision.inbox_done = list(getattr(facts, "ids", ()))
+        decision.inbox_done = [*getattr(facts, "ids", ()), *(each.id for each in added)]
         if decision.ignored is None or decision.inbox_done:
             _prepare(runtime, plan, decision, keeping if kept is None else None)
             save(tx, decision)
-        inbox = look(tx, run)
+        inbox = looked is not False and look(tx, run)
     known = Known(plan, row, dict(view.results))
     if decision.ignored is None:
         known.learn(decision)

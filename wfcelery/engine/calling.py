@@ -13,15 +13,17 @@ from wfcelery.core.rows import NO_ITEM, Ended, StepRow
 from wfcelery.definition.values import dumps, references, resolve
 from wfcelery.engine.apply import Known
 from wfcelery.engine.patience import until_answered
-from wfcelery.engine.ports import Call, CannotBegin, Outcome, Raised, Returned
+from wfcelery.engine.ports import Call, CannotBegin, LeftOut, Outcome, Raised, Returned
 from wfcelery.engine.runtime import Runtime
 from wfcelery.errors import ExpressionError, ValueProblem
 from wfcelery.store.loading import load_results
 
 
 def attempt_of(runtime: Runtime, row: StepRow, known: Known) -> Outcome:
-    """Run the author's code once."""
+    """Run the author's code once, unless an item's own condition leaves it out."""
     try:
+        if not _is_wanted(runtime, row, known):
+            return LeftOut()
         call = call_of(runtime, row, known)
     except ExpressionError as problem:  # what is recorded stays as it is: waiting for other code would not help
         return Raised({"type": "ExpressionError", "code": None, "message": str(problem)[:500]}, final=True)
@@ -59,16 +61,29 @@ def call_of(runtime: Runtime, row: StepRow, known: Known) -> Call:
 def input_of(runtime: Runtime, row: StepRow, known: Known) -> Any:
     """The step's arguments: references are read now; an item's templates are rendered now."""
     template = None if row.item == NO_ITEM else known.plan.nodes[row.name].input
-    wanted = references(row.input) if template is None else template.tasks | references(row.input)
+    scope, given = _seen(runtime, row, known, frozenset() if template is None else template.tasks)
+    if template is None:
+        return given if row.item == NO_ITEM and given is not None else {}
+    return template.render(scope)
+
+
+def _is_wanted(runtime: Runtime, row: StepRow, known: Known) -> bool:
+    """What an item's own condition says, now that its turn has come."""
+    condition = None if row.item == NO_ITEM else known.plan.nodes[row.name].item_when
+    return condition is None or condition.holds(_seen(runtime, row, known, condition.tasks)[0])
+
+
+def _seen(runtime: Runtime, row: StepRow, known: Known, tasks: Set[str]) -> tuple[dict[str, Any], Any]:
+    """What expressions that look at these tasks see, and the row's own input, its references resolved."""
+    wanted = references(row.input) | tasks
     missing = wanted - known.results.keys()
     if missing:
         known.results.update(until_answered(runtime.settings.lease, lambda: _results(runtime, known, missing)))
     scope = scope_at(known, wanted, row)
     given = resolve(row.input, lookup_in(scope))
-    if template is None:
-        return given if row.item == NO_ITEM and given is not None else {}
-    scope["item"] = given
-    return template.render(scope)
+    if row.item != NO_ITEM:
+        scope["item"] = given
+    return scope, given
 
 
 def _results(runtime: Runtime, known: Known, names: Set[str]) -> dict[str, Ended]:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from wfcelery.core.decision import RingRun
-from wfcelery.core.events import Begun, CancelAsked, Fact, PauseAsked, Reported, ResumeAsked, RetryAsked, TerminateAsked
+from wfcelery.core.events import Begun, Fact
 from wfcelery.core.rows import RunRow
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, over_version
+from wfcelery.engine.facts import fact_of
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.store.database import Tx
-from wfcelery.store.inbox import InboxRow, read
+from wfcelery.store.inbox import read
 from wfcelery.store.loading import is_due, see
 
 log = logging.getLogger(__name__)
@@ -43,22 +44,6 @@ class Inbox:
         if run.version == 0 and is_due(tx, run.id):
             facts.append(Begun())
         return facts
-
-
-def fact_of(row: InboxRow) -> Fact:
-    """A row of the inbox as the fact it stands for."""
-    if row.fact == "reported":
-        return Reported(UUID(row.data["step"]), UUID(row.data["token"]))
-    reason, by = row.data.get("reason"), row.data.get("by")
-    if row.fact == "cancel":
-        return CancelAsked(reason or "operator cancel", by)
-    if row.fact == "terminate":
-        return TerminateAsked(reason or "operator terminate", by)
-    if row.fact == "pause":
-        return PauseAsked(reason or "operator pause", by)
-    if row.fact == "resume":
-        return ResumeAsked(by)
-    return RetryAsked(UUID(row.data["step"]), row.data.get("by"))
 
 
 @dataclass(frozen=True, slots=True)

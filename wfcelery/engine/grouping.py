@@ -20,7 +20,7 @@ from wfcelery.definition.plan import Plan
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, insisting, keeping_for, persist
 from wfcelery.engine.calling import attempt_of, fact_of
 from wfcelery.engine.dispatching import drain
-from wfcelery.engine.ports import Fenced, Outcome, ReportedItself
+from wfcelery.engine.ports import Fenced, LeftOut, Outcome, ReportedItself
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.store.claims import claim_group, set_deadline
 from wfcelery.store.database import Tx
@@ -63,10 +63,16 @@ def work_off(runtime: Runtime, organization_id: str, fan_out: UUID, budget: Budg
             return applied
         if applied.inbox:
             drain(runtime, group.known.run.id)
-        runtime.paces.keep(fan_out, next_limit(limit, len(group.rows), took))
+        # Where the run goes on with enough of them, none that is done may wait for a slow one to be recorded with it.
+        runtime.paces.keep(fan_out, 1 if _decides(group) else next_limit(limit, len(group.rows), took))
         if not budget.left() or runtime.settings.run_ahead == 0:
             _ring_on(runtime, group)
             return applied
+
+
+def _decides(group: Group) -> bool:
+    """Whether the run goes on before all items have ended."""
+    return group.known.plan.nodes[group.rows[0].name].success is not None
 
 
 def next_limit(limit: int, items: int, took: float) -> int:
@@ -150,6 +156,8 @@ def _drained(runtime: Runtime, group: Group, keeping: Keeping | None) -> Applied
 
 
 def _end(runtime: Runtime, known: Known, row: StepRow, outcome: Outcome) -> ItemEnd:
+    if isinstance(outcome, LeftOut):
+        return ItemEnd(row.id, row.item, skipped=True)
     fact = fact_of(runtime, row, known, outcome)
     if isinstance(fact, Succeeded):
         return ItemEnd(row.id, row.item, value=fact.value)

@@ -79,6 +79,11 @@ class CannotBegin:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """The item's own condition is false: the author's code was not called."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReportedItself:
     """A transactional step has committed its effect and its result; only the run has yet to advance."""
 
@@ -88,7 +93,7 @@ class Fenced:
     """The attempt was not this one's any more; whatever it did inside its transaction was rolled back."""
 
 
-Outcome = Returned | Raised | CannotBegin | ReportedItself | Fenced
+Outcome = Returned | Raised | CannotBegin | LeftOut | ReportedItself | Fenced
 
 
 class Caller(Protocol):

@@ -26,7 +26,7 @@ _ACTIONS: Mapping[str, Sequence[str]] = {
     "paused": ("resume", "cancel", "terminate"),
     "cancelling": ("terminate",),
 }
-_SILENT = ("cancel", "terminate")  # who asks for the end of a run that has ended has it already
+_BY_STATUS = ("pause", "resume")  # the others are asked for the end, which one that has ended has already, or look for themselves
 
 
 def allowed_actions(status: str) -> Sequence[str]:
@@ -43,25 +43,29 @@ def ask(context: Context, run: UUID, verb: str, reason: str | None = None, by: s
     for name, given in (("reason", reason), ("by", by)):
         if given is not None:
             check_text(verb, name, given)
-    joined = joined_transaction(context, options)
+    tell(context, run, verb, {"reason": reason or (None if verb == "resume" else f"operator {verb}"), "by": by}, options)
+
+
+def tell(context: Context, run: UUID, verb: str, data: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """Put what is asked into the run's inbox, with a row of the audit, and ring. Raises as `ask`."""
+    joined = joined_transaction(context, dict(options))
     if joined is None:
         with context.transaction() as tx:
-            ring = _put(tx, run, verb, reason, by)
+            ring = _put(tx, run, verb, data)
         context.bell.ring([ring])
     elif joined.tx is None:
         with context.transaction() as tx:
             _found(tx, run, verb)
-        joined.after_commit(lambda: ask(context, run, verb, reason, by, join=False))
+        joined.after_commit(lambda: tell(context, run, verb, data, {"join": False}))
     else:
-        ring = _put(joined.tx, run, verb, reason, by)
+        ring = _put(joined.tx, run, verb, data)
         joined.after_commit(lambda: context.bell.ring([ring]))
 
 
-def _put(tx: Tx, run: UUID, verb: str, reason: str | None, by: str | None) -> RingRun:
+def _put(tx: Tx, run: UUID, verb: str, data: Mapping[str, Any]) -> RingRun:
     found = _found(tx, run, verb)
-    reason = reason or (None if verb == "resume" else f"operator {verb}")
-    inbox.put(tx, found.organization_id, run, verb, {"reason": reason, "by": by})
-    audit.tell(tx, found.organization_id, run, verb, by, reason)
+    inbox.put(tx, found.organization_id, run, verb, dict(data))
+    audit.tell(tx, found.organization_id, run, verb, data.get("by"), data.get("reason"))
     return RingRun(found.organization_id, run, found.queue)
 
 
@@ -69,7 +73,7 @@ def _found(tx: Tx, run: UUID, verb: str) -> reading.RunRecord:
     found = reading.find_runs(tx, str(run), None, limit=1)
     if not found:
         raise NotFound("run", str(run))
-    if verb not in _SILENT and verb not in allowed_actions(found[0].status):
+    if verb in _BY_STATUS and verb not in allowed_actions(found[0].status):
         raise refusal(found[0])
     return found[0]
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from wfcelery.core.decision import RingRun
 from wfcelery.core.events import note
+from wfcelery.core.fan_out import is_open
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import UNDER_WAY, RunStatus, StepStatus
 from wfcelery.service.context import Context
@@ -99,7 +100,7 @@ def _step(case: Case, row: StepRow) -> Iterator[Cure]:
         yield Cure(f"step {called(row)} is {'rung for now' if task else 'rung for with its fan-out'}", "ring" if task else "unring", this)
     if task and row.items_left is not None and row.status is StepStatus.WAITING and times.ring_at is None:
         to_take = any(item.status is StepStatus.READY for item in case.items.get(row.id, ()))
-        if to_take or (row.why is None and (row.expanded or 0) < row.wants and case.run.ending is None):
+        if to_take or (is_open(row) and (row.expanded or 0) < row.wants and case.run.ending is None):
             yield Cure(f"step {called(row)} is rung for now, for its items", "ring", this)
     if row.status in UNDER_WAY and times.ring_at is not None:
         yield Cure(f"step {called(row)} is not rung for while it is {row.status}", "unring", this)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from wfcelery.core.asking import VERBS, refusal
 from wfcelery.core.keys import idempotency_key
 from wfcelery.core.rows import NO_ITEM
 from wfcelery.definition.spans import shortly
@@ -163,4 +164,5 @@ def _step(run: RunRecord, step: StepRecord, attempts: dict[tuple[str, int], Any]
         items_left=step.items_left,
         error=error_view(step.error),
         attempts=attempts.get((step.name, step.item), ()),
+        allowed_actions=[] if step.items_left is None else [verb for verb in VERBS if refusal(verb, run, step) is None],
     )

@@ -57,6 +57,7 @@ class StepView(View):
     items_left: int | None = None
     error: ErrorView | None = None
     attempts: Sequence[AttemptView] = ()
+    allowed_actions: Sequence[str] = ()
 
 
 class RunSummary(View):

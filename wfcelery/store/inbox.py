@@ -43,6 +43,12 @@ _READ = Statement(
     .order_by(by_the_way(inbox.c.id))
     .limit(one("many", sa.Integer))
 )
+_READ_ADDED = Statement(
+    sa.select(inbox.c.id, inbox.c.fact, inbox.c.data)
+    .where(inbox.c.run == one("run", sa.Uuid), inbox.c.fact == "add_items")
+    .order_by(by_the_way(inbox.c.id))
+    .limit(one("many", sa.Integer))
+)
 _LOOK = Statement(sa.select(inbox.c.id).where(inbox.c.run == one("run", sa.Uuid)).limit(1))
 
 
@@ -54,6 +60,11 @@ def put(tx: Tx, organization_id: str, run: UUID, fact: str, data: dict[str, Any]
 def read(tx: Tx, run: UUID, many: int) -> list[InboxRow]:
     """The oldest rows; what is applied is deleted by exactly these ids, which are not in the order of commits."""
     return [InboxRow(row[0], row[1], loads(row[2])) for row in tx.execute(_READ, {"run": run, "many": many}).rows]
+
+
+def read_added(tx: Tx, run: UUID, many: int) -> list[InboxRow]:
+    """As `read`, of the items that somebody adds to a fan-out alone."""
+    return [InboxRow(row[0], row[1], loads(row[2])) for row in tx.execute(_READ_ADDED, {"run": run, "many": many}).rows]
 
 
 def look(tx: Tx, run: UUID) -> bool:

@@ -12,6 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from wfcelery.core.decision import Decision
+from wfcelery.core.draft import LATE
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import StepStatus
 from wfcelery.definition.values import dumps, loads
@@ -22,6 +23,7 @@ from wfcelery.store.statements import Ids, Numbers, Parameters, Statement, Texts
 
 FEW = 3  # rows that are no crowd
 
+_CLOSED = (StepStatus.CANCELLED, StepStatus.SKIPPED)
 _IDLE = (StepStatus.READY, StepStatus.HELD, StepStatus.BLOCKED)
 _TURNED = ((StepStatus.READY, StepStatus.HELD), (StepStatus.HELD, StepStatus.READY))  # their due time stays as it is
 _WRONG = frozenset({StepStatus.FAILED, StepStatus.TIMED_OUT})
@@ -52,6 +54,8 @@ def save_alike(tx: Tx, decision: Decision, ring_in: float) -> list[StepRow]:
             _bear(tx, decision, rows)
         elif alike[0] == "succeeded":
             _succeed(tx, decision, rows)
+        elif alike[0] == "skipped":
+            _skip(tx, decision, rows)
         else:
             _close(tx, decision, rows)
     return rest
@@ -68,8 +72,10 @@ def _alike(row: StepRow) -> Alike | None:
         return ("born", row.name, row.fan_out, row.status, row.why, row.queue, row.priority, row.timeout) if waits else None
     if row.status is StepStatus.SUCCEEDED and row.seen[0] is StepStatus.RUNNING:
         return "succeeded", row.seen, row.why
-    if row.status is StepStatus.CANCELLED and row.seen[0] in _IDLE:
-        return "closed", row.seen, row.why
+    if row.status is StepStatus.SKIPPED and row.seen[0] is StepStatus.RUNNING:
+        return "skipped", row.seen, row.why
+    if row.status in _CLOSED and row.seen[0] in _IDLE:
+        return "closed", row.seen, row.why, row.status
     return None
 
 
@@ -161,8 +167,9 @@ _SUCCEED = Statement(_succeed_many)
 _CLOSE = Statement(
     sa.update(step)
     .where(among(step.c.id, one("ids", Ids)), by_the_way(step.c.status) == one("seen_status", sa.Text), step.c.token.is_(None))
-    .values(status="cancelled", **_OVER)
+    .values(status=one("status", sa.Text), **_OVER)
 )
+_SKIP = Statement(sa.update(step).where(among(step.c.id, one("ids", Ids)), _MINE).values(status="skipped", error=sa.null(), **_OVER))
 
 
 def _succeed(tx: Tx, decision: Decision, rows: list[StepRow]) -> None:
@@ -175,9 +182,15 @@ def _succeed(tx: Tx, decision: Decision, rows: list[StepRow]) -> None:
     _all_met(count, decision, rows)
 
 
+def _skip(tx: Tx, decision: Decision, rows: list[StepRow]) -> None:
+    assert rows[0].seen is not None
+    given = {"ids": _ids(rows), "mine": rows[0].seen[1], "new_why": rows[0].why}
+    _all_met(tx.execute(_SKIP, given).count, decision, rows)
+
+
 def _close(tx: Tx, decision: Decision, rows: list[StepRow]) -> None:
     assert rows[0].seen is not None
-    given = {"ids": _ids(rows), "seen_status": str(rows[0].seen[0]), "new_why": rows[0].why}
+    given = {"ids": _ids(rows), "seen_status": str(rows[0].seen[0]), "status": str(rows[0].status), "new_why": rows[0].why}
     _all_met(tx.execute(_CLOSE, given).count, decision, rows)
 
 
@@ -221,21 +234,28 @@ _PAGE = Statement(
         sa.case((is_one_of(step.c.status, _WRONG), step.c.input), else_=sa.null()),
         step.c.output,
         step.c.error,
+        step.c.why,
     )
-    .where(step.c.run == one("run", sa.Uuid), step.c.name == one("name", sa.Text), step.c.item > one("after", sa.Integer))
+    .where(
+        step.c.run == one("run", sa.Uuid),
+        step.c.name == one("name", sa.Text),
+        step.c.item > one("after", sa.Integer),
+    )
     .order_by(step.c.item)
     .limit(one("many", sa.Integer))
 )
 
 
 def results_of(tx: Tx, run: UUID, name: str, wants: int) -> tuple[list[Any], tuple[int, ...]]:
-    """What the items of a fan-out came to, in their order, and which of them failed."""
+    """What the items of a fan-out came to, in their order, and which of them failed; nothing where one was skipped, closed or late."""
     results: list[Any] = [None] * wants
     failed: list[int] = []
     after = NO_ITEM
     while True:
         page = tx.execute(_PAGE, {"run": run, "name": name, "after": after, "many": PAGE}).rows
-        for item, status, given, output, error in page:
+        for item, status, given, output, error, why in page:
+            if why == LATE:
+                continue
             if status == StepStatus.SUCCEEDED:
                 results[item] = _value(output)
             elif status in _WRONG:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from wfcelery.core.asking import DECIDED
 from wfcelery.core.rows import NO_ITEM, Ended, RunRow, StepRow
 from wfcelery.core.states import STEP_OPEN, RunStatus, StepStatus
 from wfcelery.definition.values import loads
@@ -65,6 +66,7 @@ STEP = (
     step.c.fired,
     step.c.items_left,
     step.c.expanded,
+    step.c.skipped,
 )
 
 
@@ -137,6 +139,7 @@ def step_row(row: Row) -> StepRow:
         fired=row[22],
         items_left=row[23],
         expanded=row[24],
+        skipped=row[25],
     )
 
 
@@ -250,19 +253,22 @@ def load_mine(tx: Tx, token: UUID, ids: Collection[UUID]) -> frozenset[UUID]:
 
 
 _RESULTS = Statement(
-    sa.select(step.c.id, step.c.name, step.c.status, step.c.output, step.c.error, step.c.items_left, step.c.wants).where(
+    sa.select(step.c.id, step.c.name, step.c.status, step.c.output, step.c.error, step.c.items_left, step.c.wants, step.c.why).where(
         step.c.run == one("run", sa.Uuid), among(step.c.name, one("names", Words)), step.c.item == NO_ITEM
     )
 )
 
 
 def load_results(tx: Tx, run_id: UUID, names: Iterable[str]) -> dict[str, Ended]:
-    """How these tasks ended and what they were worth; a fan-out's results in the order of its items."""
+    """How these tasks ended and what they were worth; a fan-out's results in the order of its items.
+
+    One of which enough items have succeeded is worth what it was when the run went on, whatever the others come to.
+    """
     found: dict[str, Ended] = {}
-    for _, name, status, output, error, items_left, wants in tx.execute(_RESULTS, {"run": run_id, "names": list(names)}).rows:
+    for _, name, status, output, error, items_left, wants, why in tx.execute(_RESULTS, {"run": run_id, "names": list(names)}).rows:
         if items_left is None:
             found[name] = Ended(status, _value(output), _value(error))
         else:
             results, failed = results_of(tx, run_id, name, wants)
-            found[name] = Ended(status, results, _value(error), failed)
+            found[name] = Ended(str(StepStatus.SUCCEEDED) if why == DECIDED else status, results, _value(error), failed)
     return found

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from wfcelery.core.rows import NO_ITEM
 from wfcelery.definition.values import loads
 from wfcelery.store import schema
 from wfcelery.store.database import Tx
@@ -69,6 +70,7 @@ class StepRecord:
     error: dict[str, Any] | None
     wants: int
     items_left: int | None
+    blockers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ _STEP = (
     step.c.error,
     step.c.wants,
     step.c.items_left,
+    step.c.blockers,
 )
 _OF_RUN = run.c.id == one("run", sa.Uuid)
 _AGE = seconds_until(sa.func.coalesce(run.c.ended_at, clock())) - seconds_until(run.c.created_at)
@@ -159,6 +162,7 @@ _OUTCOME = Statement(sa.select(run.c.workflow, run.c.status, run.c.output, run.c
 _INPUT = Statement(sa.select(run.c.input).where(_OF_RUN))
 _RUN_BY_ID = Statement(sa.select(*_RUN).where(_OF_RUN))
 _STEPS = Statement(sa.select(*_STEP).where(step.c.run == one("run", sa.Uuid)).order_by(step.c.id))
+_TASK = Statement(sa.select(*_STEP).where(step.c.run == one("run", sa.Uuid), step.c.name == one("name", sa.Text), step.c.item == NO_ITEM))
 _HISTORY = Statement(
     sa.select(schema.history.c.version, schema.history.c.at, schema.history.c.facts)
     .where(schema.history.c.run == one("run", sa.Uuid), schema.history.c.version > one("after", sa.Integer))
@@ -237,12 +241,13 @@ def list_runs(
 
 def steps(tx: Tx, id: UUID) -> list[StepRecord]:  # noqa: A002
     """The steps and items of a run in the order of their birth."""
-    found = []
-    for row in tx.execute(_STEPS, {"run": id}).rows:
-        values = list(row)
-        values[16] = _value(row[16])
-        found.append(StepRecord(*values))
-    return found
+    return [_step_record(row) for row in tx.execute(_STEPS, {"run": id}).rows]
+
+
+def task(tx: Tx, id: UUID, name: str) -> StepRecord | None:  # noqa: A002
+    """The row of one task of a run, if it has one; not those of its items."""
+    rows = tx.execute(_TASK, {"run": id, "name": name}).rows
+    return _step_record(rows[0]) if rows else None
 
 
 def history(tx: Tx, id: UUID, after: int = 0) -> list[HistoryRow]:  # noqa: A002
@@ -279,6 +284,12 @@ def _run_record(row: Row) -> RunRecord:
     values = list(row)
     values[9], values[12], values[15] = _value(row[9]) or [], _value(row[12]), bool(row[15])
     return RunRecord(*values)
+
+
+def _step_record(row: Row) -> StepRecord:
+    values = list(row)
+    values[16] = _value(row[16])
+    return StepRecord(*values)
 
 
 def _worker_record(row: Row) -> WorkerRecord:

@@ -119,6 +119,7 @@ def _step_values(p: str) -> dict[str, Any]:
             "fired": sa.Integer,
             "items_left": sa.Integer,
             "expanded": sa.Integer,
+            "skipped": sa.Integer,
         }.items()
     }
     given = one(p + "due_at", Instant)
@@ -198,6 +199,7 @@ def step_parameters(decision: Decision, row: StepRow, rings: bool) -> dict[str, 
         "fired": row.fired,
         "items_left": row.items_left,
         "expanded": row.expanded,
+        "skipped": row.skipped,
         "due_at": row.due_at if row.status is StepStatus.READY and row.due_at is not None else None,
         "delay": row.delay or 0.0,
         "ring_in": ring_in(decision, row, rings),
@@ -290,7 +292,7 @@ _BURY = Statement(
 )
 _RETRIED = Statement(
     sa.update(dead_letter)
-    .where(among(dead_letter.c.step, one("ids", Ids)), dead_letter.c.status == "open")
+    .where(among(dead_letter.c.step, one("ids", Ids)), is_one_of(dead_letter.c.status, ("open", "handled")))
     .values(status="retried", ended_at=clock())
 )
 
@@ -306,10 +308,10 @@ def save(tx: Tx, decision: Decision, rings: bool = True) -> None:
             raise RowChanged(f"run {row.id}", f"version {decision.seen_version}")
         _save_steps(tx, decision, rings)
         _save_waits(tx, decision)
+        if decision.retried:  # before the letters of those that have failed again in this very commit
+            tx.execute(_RETRIED, {"ids": decision.retried})
         for letter in decision.dead_letters:
             tx.execute(_BURY, _letter_parameters(row, letter))
-        if decision.retried:
-            tx.execute(_RETRIED, {"ids": decision.retried})
         tx.execute(_HISTORY, history_parameters(decision))
     if decision.inbox_done:
         tx.execute(_APPLIED, {"ids": decision.inbox_done})
@@ -333,8 +335,7 @@ def _save_steps(tx: Tx, decision: Decision, rings: bool) -> None:
         raise RowChanged(f"a step of run {decision.run.id}")
     tx.many(_INSERT_STEP, born)
     for row in decision.steps:
-        if row.let_go is not None:
-            first, last = row.let_go
+        for first, last in row.let_go:
             tx.execute(_LET_GO, {"run": decision.run.id, "name": row.name, "first": first, "last": last})
 
 

@@ -161,6 +161,7 @@ step = sa.Table(
     sa.Column("fired", sa.Integer, nullable=False, server_default="0"),
     sa.Column("items_left", sa.Integer),
     sa.Column("expanded", sa.Integer),
+    sa.Column("skipped", sa.Integer),  # of a fan-out: items that their own condition left out
     sa.UniqueConstraint("run", "name", "item", "round", name="wf_step_place"),
     sa.Index("wf_step_ring", "ring_at", postgresql_where=sa.text("ring_at is not null"), sqlite_where=sa.text("ring_at is not null")),
     sa.Index(
@@ -212,7 +213,11 @@ inbox = sa.Table(
     sa.Column("data", sa.Text, nullable=False),
     sa.Index("wf_inbox_run", "run"),
     sa.Index("wf_inbox_ring", "ring_at"),
-    _one_of("fact", ("reported", "cancel", "terminate", "pause", "resume", "retry"), "wf_inbox_fact"),
+    _one_of(
+        "fact",
+        ("reported", "cancel", "terminate", "pause", "resume", "retry", "rerun_failed", "add_items", "complete_items"),
+        "wf_inbox_fact",
+    ),
     # A queue: nearly all rows are dead ones, so a share of the table's size says nothing.
     postgresql_with={"autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 1000},
 )

@@ -19,9 +19,9 @@ def test_the_public_names_are_these() -> None:
     assert " ".join(wfcelery.__all__) == (
         "AttemptCancelled AuthoringError Bound DefinitionProblems End Failed GiveUp InProgress InvalidInput InvalidSchedule KeyConflict "
         "NotAllowedNow NotFound Retry RetryLater Run RunCancelled RunFailed RunTimedOut Schedule Step StepContext StepError "
-        "StillRunning Submitted WfceleryError Workflow adopt after astart_workflow cancelled completed current_step either end error "
-        "expr fail failed get_run get_schedule install is_none list_schedules not_ once otherwise publish required schedule sleep "
-        "sleep_until start_workflow step succeeded text timed_out when workflow"
+        "StillRunning Submitted WfceleryError Workflow add_items adopt after astart_workflow batched cancelled complete_items completed "
+        "current_step either end error expr fail failed get_run get_schedule install is_none list_schedules not_ once otherwise publish "
+        "required rerun_failed schedule sleep sleep_until start_workflow step succeeded text timed_out when workflow"
     )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from tests.unit.core import oracle
 from tests.unit.core.generators import LATE
-from tests.unit.core.stored import Stored
+from tests.unit.core.stored import Stored, is_decided
 from wfcelery.core.decision import Decision
 from wfcelery.core.draft import digest
 from wfcelery.core.folding import fold
-from wfcelery.core.rows import NO_ITEM, StepRow
+from wfcelery.core.rows import NO_ITEM, Ended, StepRow
 from wfcelery.core.states import RUN_ENDED, STEP_ENDED, STEP_OPEN, RunStatus, StepStatus
 
 
@@ -26,13 +27,14 @@ class Checked(Stored):
         self._check_places()
         self._check_ends()
         self._check_history()
+        self._check_what_was_left_behind(decision)
 
     def _check_variables(self, decision: Decision) -> None:
         """The last commit wins."""
         now = [
             row.name
             for row in decision.steps
-            if row.item == NO_ITEM and row.status is StepStatus.SUCCEEDED and row.why is None and self.flats[row.name].task.get("publish")
+            if row.item == NO_ITEM and self._leads_on(row, decision) and self.flats[row.name].task.get("publish")
         ]
         if now:
             assert self.run.variables["last"] in now
@@ -40,6 +42,33 @@ class Checked(Stored):
         assert self.run.variables.get("last") == self.published
         if LATE in self.run.variables:
             self.graph["parameters"][LATE] = False
+
+    def _leads_on(self, row: StepRow, decision: Decision) -> bool:
+        """Whether it is in this commit that the run goes on behind it."""
+        if row.status is StepStatus.SUCCEEDED and row.why is None:
+            return row.name not in self.decided
+        return is_decided(row) and row.why != "unadvanced:succeeded" and row.name not in self.decided
+
+    def _check_what_was_left_behind(self, decision: Decision) -> None:
+        """What a fan-out was worth when the run went on it is worth for ever, whatever its last items come to."""
+        for fact in decision.facts:
+            if fact["fact"] == "fan_out_decided":
+                self.decided.add(fact["step"])
+            elif fact["fact"] == "step_unadvanced":
+                self.decided.discard(fact["step"])
+        for name, row in self.tasks().items():
+            if name in self.decided or is_decided(row):
+                now = self.worth(row)
+                assert self.frozen.setdefault(name, (now.result, now.failed_items)) == (now.result, now.failed_items), f"{name} has changed"
+
+    def worth(self, row: StepRow) -> Ended:
+        """What a fan-out is worth, as the store reads it."""
+        items = [item for item in self.items(row) if item.why != "late"]
+        results: list[Any] = [None] * row.wants
+        for item in items:
+            results[item.item] = item.output
+        failed = tuple(item.item for item in items if item.status in (StepStatus.FAILED, StepStatus.TIMED_OUT))
+        return Ended("succeeded" if row.why == "decided" else str(row.status), results, row.error, failed)
 
     def _check_history(self) -> None:
         """Folding gives the stored state less what a claim writes."""
@@ -88,7 +117,7 @@ class Checked(Stored):
         for row in rows:
             if row.status is StepStatus.WAITING and row.items_left is not None:
                 left = sum(item.status in STEP_OPEN for item in self.items(row))
-                left += row.wants - (row.expanded or 0) if row.why is None else 0
+                left += row.wants - (row.expanded or 0) if row.why in (None, "decided") else 0
                 assert row.items_left == left, f"{row.name} counts {row.items_left} items left, there are {left}"
             if row.status in STEP_ENDED:
                 assert not any(item.status in STEP_OPEN for item in self.items(row)), f"{row.name} has ended before its items"
@@ -100,8 +129,8 @@ class Checked(Stored):
     def _check_run(self, decision: Decision) -> None:
         run = self.run
         assert run.version == len(self.history)
-        refused = {fact["fact"] for fact in decision.facts} == {"retry_refused"}
-        assert decision.ended == (run.status in RUN_ENDED and not refused)
+        only_refused = {fact["fact"] for fact in decision.facts} <= {"items_refused", "retry_refused"}
+        assert decision.ended == (run.status in RUN_ENDED) or only_refused
         only_waits = run.open_steps == run.open_waits > 0 and run.ending is None and run.status is not RunStatus.PAUSED
         assert (run.status is RunStatus.WAITING) == only_waits
         for row in self.steps.values():
@@ -135,7 +164,7 @@ class Checked(Stored):
         """Who has succeeded and cannot say what it publishes, where it leads, or, of the run, what comes of it."""
         if LATE in self.run.variables:
             return []
-        ended = [self.flats[name].task for name, row in self.tasks().items() if row.status is StepStatus.SUCCEEDED]
+        ended = [self.flats[name].task for name, end in self.observed().items() if end == "succeeded"]
         found = [task["name"] for task in ended if "copy" in task.get("publish", {}) or self._asks_late(task)]
         nothing_open = self.run.status in RUN_ENDED and not self.asked and not self._said_itself()
         return found + (["output"] if nothing_open and self.graph.get("output") else [])
@@ -193,15 +222,26 @@ class Checked(Stored):
                 assert key not in letters or row.status in STEP_OPEN, f"{key} is {row.status} and has a dead letter"
 
     def _check_fan_out(self, row: StepRow) -> None:
-        if row.status not in STEP_ENDED:
-            return
-        ends = {str(item.status) for item in self.items(row)}
-        goes_on = self.flats[row.name].task.get("on_error") == "continue"
-        if row.status is StepStatus.SUCCEEDED:
-            assert len(self.items(row)) == row.wants, f"{row.name} succeeded with items that were never born"
-            assert ends <= ({"succeeded", "failed", "timed_out"} if goes_on else {"succeeded"}), f"{row.name} succeeded with {ends}"
-        elif row.status is not StepStatus.CANCELLED:
-            assert str(row.status) in ends, f"{row.name} is {row.status}, its items are {ends}"
+        task, items = self.flats[row.name].task, [item for item in self.items(row) if item.why != "late"]
+        ends = Counter(str(item.status) for item in items)
+        failed = ends["failed"] + ends["timed_out"]
+        skipped = sum(item.status is StepStatus.SKIPPED and item.why == "when" for item in items)
+        needed, allowed = oracle.asks_for(task, row.wants, skipped)
+        lost = failed > allowed or row.wants - skipped - failed < needed <= row.wants - skipped
+        enough = 0 < needed <= ends["succeeded"]
+        told = {fact["fact"] for facts in self.history for fact in facts if fact.get("step") == row.name}
+        forced = "items_completed" in told
+        if row.status is StepStatus.WAITING:
+            assert row.blockers == failed or is_decided(row), f"{row.name} counts {row.blockers} failed items, there are {failed}"
+            assert row.why is not None or not (lost or enough), f"{row.name} goes on, and all is decided: {ends}"
+        elif row.status is StepStatus.SUCCEEDED and not forced:
+            assert not lost, f"{row.name} succeeded with {ends}"
+            assert ends["succeeded"] >= needed, f"{row.name} succeeded with {ends}"
+            if needed == 0:
+                assert len(items) == row.wants, f"{row.name} succeeded with items that were never born"
+                assert ends["cancelled"] == 0, f"{row.name} succeeded with items that were closed"
+        elif row.status in (StepStatus.FAILED, StepStatus.TIMED_OUT):
+            assert lost or ends["succeeded"] < needed, f"{row.name} is {row.status}, its items are {ends}"
 
 
 def _place_of(row: StepRow | None) -> str:

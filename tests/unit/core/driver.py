@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from tests.unit.core.checks import Checked
-from tests.unit.core.stored import Letter, Wait, as_read, assert_legal, is_stopped, named_by
+from tests.unit.core.stored import Letter, Wait, as_read, assert_legal, is_decided, is_stopped, named_by
 from wfcelery.core.decide import decide, give_back, keep, keepable
 from wfcelery.core.decision import DeadLetter, Decision, Missing, RingStep
 from wfcelery.core.events import (
@@ -27,10 +27,13 @@ from wfcelery.core.events import (
     GracePassed,
     GroupEnded,
     ItemEnd,
+    ItemsAdded,
+    ItemsCompleted,
     Lost,
     Parked,
     PauseAsked,
     Reported,
+    RerunAsked,
     ResumeAsked,
     RetryAsked,
     Succeeded,
@@ -42,7 +45,20 @@ from wfcelery.core.states import RUN_ENDED, RUN_TABLE, STEP_ENDED, STEP_TABLE, R
 from wfcelery.core.step_machine import ended_by_itself
 
 WORKER = UUID(int=7)
-_ANYBODYS = (RetryAsked, CancelAsked, TerminateAsked, PauseAsked, ResumeAsked, DeadlinePassed, GracePassed, Reported, Expanded)
+_ANYBODYS = (
+    RetryAsked,
+    RerunAsked,
+    ItemsAdded,
+    ItemsCompleted,
+    CancelAsked,
+    TerminateAsked,
+    PauseAsked,
+    ResumeAsked,
+    DeadlinePassed,
+    GracePassed,
+    Reported,
+    Expanded,
+)
 TOO_LONG = 2_000  # commits after which a run is taken to be endless
 
 
@@ -114,9 +130,7 @@ class World(Checked):
             return Ended("pending")
         if row.items_left is None:
             return Ended(str(row.status), row.output, row.error)
-        items = self.items(row)
-        failed = tuple(item.item for item in items if item.status in (StepStatus.FAILED, StepStatus.TIMED_OUT))
-        return Ended(str(row.status), [item.output for item in items], row.error, failed)
+        return self.worth(row)
 
     def _maybe_keep(self, decision: Decision) -> None:
         ready = [row for row in keepable(decision) if row.seen is None or row.seen[0] is StepStatus.BLOCKED]
@@ -139,7 +153,7 @@ class World(Checked):
         self._save_waits(decision)
         for step in decision.retried:
             for found in self.letters:
-                if found.letter.step == step and found.status == "open":
+                if found.letter.step == step and found.status in ("open", "handled"):
                     found.status = "retried"
         for letter in decision.dead_letters:
             self.letters.append(Letter(letter, "handled" if letter.handled else "open"))
@@ -160,9 +174,9 @@ class World(Checked):
         if was is not row.status or row.status is StepStatus.BLOCKED:
             assert_legal(STEP_TABLE, was, row.status)
             self.seen.step[was, row.status] += 1
-        self.steps[row.id] = replace(row, seen=None, delay=None, ring=False, let_go=None)
-        if row.let_go is not None:
-            self._let_go(row, *row.let_go)
+        self.steps[row.id] = replace(row, seen=None, delay=None, ring=False, let_go=())
+        for first, last in row.let_go:
+            self._let_go(row, first, last)
 
     def _let_go(self, fan_out: StepRow, first: int, last: int) -> None:
         for item in self.items(fan_out):
@@ -260,7 +274,8 @@ class World(Checked):
                 ready = [item for item in self.items(row) if item.status is StepStatus.READY]
                 if ready:
                     doings.append(partial(self._claim, ready))
-                if row.why is None and self.run.ending is None and row.expanded is not None and row.expanded < row.wants:
+                going_on = row.why in (None, "decided") and self.run.ending is None
+                if going_on and row.expanded is not None and row.expanded < row.wants:
                     doings.append(partial(self.tell, Expanded(row.id)))
         for wait in self.waits.values():
             if wait.status == "open":
@@ -269,9 +284,49 @@ class World(Checked):
             doings.append(self._drain)
         if self.run.status is RunStatus.PAUSED:
             doings.append(partial(self.inbox.append, ResumeAsked()))
+        doings += self._askings()
         if self.run.status is RunStatus.CANCELLING and self.scenario.grace_passes:
             doings.append(partial(self.tell, GracePassed()))
         return doings
+
+    def _askings(self) -> list[Callable[[], object]]:
+        """What people may ask of the fan-outs that run."""
+        story, run = self.scenario, self.run
+        asked: list[Callable[[], object]] = []
+        for row in self.tasks().values():
+            if row.status is not StepStatus.WAITING or row.items_left is None or run.ending is not None:
+                continue
+            if self.added < story.adds:
+                asked.append(partial(self._add, row.name))
+            if self.completed < story.completes:
+                asked.append(partial(self._complete, row.name))
+            if self.rerun < story.reruns:
+                asked.append(partial(self.run_again, row.name))
+        return asked
+
+    def _add(self, name: str) -> None:
+        """More items are put into the inbox; some while the last of the others ends."""
+        self.added += 1
+        self.inbox.append(ItemsAdded(name, [100 + number for number in range(self.random.randint(0, 4))]))
+
+    def _complete(self, name: str) -> None:
+        self.completed += 1
+        self.inbox.append(ItemsCompleted(name))
+
+    def run_again(self, name: str) -> None:
+        """The failed items once more: all of them, and nothing else, or nothing at all."""
+        self.rerun += 1
+        row = self.tasks()[name]
+        failed = [item for item in self.items(row) if item.status in (StepStatus.FAILED, StepStatus.TIMED_OUT) and item.why != "late"]
+        going_on = row.status is StepStatus.WAITING and self.run.ending is None and not is_decided(row)
+        closing = (row.why or "").startswith("closing:")
+        failing = row.why == "unhandled" and self.run.status is not RunStatus.CANCELLED and self.run.status is not RunStatus.CANCELLING
+        taken = bool(failed) and ((going_on and not closing) or failing)
+        if taken:
+            for item in failed:
+                self.episode[name, item.item] = self.spent[name, item.item]
+        decision = self.tell(RerunAsked(name))
+        assert set(decision.retried) == ({item.id for item in [row, *failed]} if taken else set()), f"the failed items of {name}"
 
     def claim(self, name: str) -> None:
         """Somebody claims this step."""
@@ -331,6 +386,9 @@ class World(Checked):
             word = self._word(item)
             if word == "lost":  # not by this worker: somebody else will say so
                 continue
+            if item.item in self.flats[item.name].task.get("skips", ()):
+                ends.append(ItemEnd(item.id, item.item, skipped=True))
+                continue
             fact = self._end_of(item, row.token, word)
             failure = fact if isinstance(fact, Failed | Parked) else None
             ends.append(ItemEnd(item.id, item.item, None if failure else f"{item.name} is done", failure))
@@ -365,13 +423,23 @@ class World(Checked):
             self.tell(*facts)
 
     def _retry(self) -> None:
-        letters = [found for found in self.letters if found.status == "open"]
+        letters = [found for found in self.letters if found.status == "open" and not self._is_of_many(found.letter)]
         self.tried_again += 1
+        fans = [name for name, row in self.tasks().items() if row.items_left is not None and row.blockers]
+        if fans and self.scenario.reruns and self.random.random() < 0.4:
+            self.run_again(self.random.choice(fans))
+            self._resume()
+            return
         if not letters:
             return
         chosen = [found.letter for found in self.random.sample(letters, min(len(letters), self.random.choice([1, 1, 2])))]
         self.retry(*chosen)
         self._resume()
+
+    def _is_of_many(self, letter: DeadLetter) -> bool:
+        """Whether it is of a fan-out itself, which has nothing to run but its items."""
+        row = self.steps[letter.step]
+        return row.items_left is not None and row.wants > 0
 
     def retry(self, *chosen: DeadLetter) -> None:
         """Ask for these in one drain; what no longer holds anything up is refused."""

@@ -7,6 +7,8 @@ sleep, parallel), and any of:
 - `on`: {"success" | "failure" | "timeout" | "cancel" | "complete": [target]}
 - `decision`: [[parameter | None, [target]], ...] (None: the default branch, always last)
 - `join`, `cancel_rest`, `when` (a parameter's name), `items`, `concurrency`, `on_error`, `retry`, `publish`
+- of one with items: `filter` (the item that is left out), `batch_size`, `skips` (numbers its `when` leaves out), `success`,
+  `tolerate`, `closes_rest`
 - `children` (of a parallel block)
 
 `when`, `items`, a branch, what is published and the workflow's `output` may read `late` (see LATE).
@@ -33,6 +35,7 @@ KINDS = ("success", "failure", "timeout", "cancel", "complete")
 LATE_ENDS = ("failed", "timed_out", "cancelled")
 # What can become of one attempt, written as the world would say it. `fatal` is GiveUp, `refused` a
 # type that the policy never retries, `later` RetryLater, `stale` a call parked for longer than it may.
+OF_ITEMS = ("concurrency", "batch_size", "success", "tolerate")
 ATTEMPTS = ("succeed", "fail", "timeout", "fatal", "refused", "later", "lost", "parked", "stale")
 
 
@@ -51,6 +54,9 @@ class Scenario:
     end_again: int | None = None  # the same, counted from each retry
     retries: int = 0  # how often a failed run's open dead letters are tried again
     keep: bool = True  # whether the worker keeps a step
+    adds: int = 0  # how often somebody adds items to a fan-out
+    completes: int = 0  # how often somebody ends one with what it has
+    reruns: int = 0  # how often somebody runs the failed items of one again, while it runs or afterwards
 
 
 @st.composite
@@ -114,6 +120,8 @@ def _task(draw: st.DrawFn, name: str, where: str, smooth: bool) -> Task:
         task["items"] = draw(st.integers(0, 4))
         if draw(st.booleans()):
             task["concurrency"] = draw(st.integers(1, 3))
+        if draw(st.integers(0, 3)) == 0:
+            _draw_fan_out(draw, task, smooth)
     if not smooth and draw(st.integers(0, 11)) == 0:
         task["items"] = BROKEN
     if draw(st.integers(0, 3)) == 0:
@@ -123,6 +131,23 @@ def _task(draw: st.DrawFn, name: str, where: str, smooth: bool) -> Task:
     if where == "t" and draw(st.integers(0, 4)) == 0:
         task["publish"] = {"last": name}
     return task
+
+
+def _draw_fan_out(draw: st.DrawFn, task: Task, smooth: bool) -> None:
+    """A fan-out that says more than its list."""
+    task["items"] = draw(st.integers(0, 7))
+    if draw(st.integers(0, 2)) == 0:
+        task["filter"] = draw(st.integers(0, 6))
+    if draw(st.integers(0, 3)) == 0:
+        task["batch_size"] = draw(st.integers(1, 3))
+    if draw(st.integers(0, 2)) == 0:
+        task["skips"] = draw(st.lists(st.integers(0, 6), min_size=1, max_size=3, unique=True))
+    if not smooth and draw(st.booleans()):
+        task["success"] = draw(st.one_of(st.integers(1, 4), st.sampled_from(["25%", "50%", "100%"])))
+        if draw(st.booleans()):
+            task["closes_rest"] = True
+    if draw(st.integers(0, 2)) == 0:
+        task["tolerate"] = draw(st.one_of(st.integers(0, 3), st.sampled_from(["20%", "50%"])))
 
 
 @st.composite
@@ -197,7 +222,7 @@ def _draw_branch(draw: st.DrawFn, source: Task, target: str) -> None:
 
 def _draw_join(draw: st.DrawFn, tasks: list[Task], target: Task) -> None:
     counted = countable(tasks, target)
-    if target["type"] != "parallel" and counted and draw(st.integers(0, 2)) == 0:
+    if target["type"] != "parallel" and "success" not in target and counted and draw(st.integers(0, 2)) == 0:
         target["join"] = draw(st.integers(1, counted))
         if draw(st.integers(0, 4)) == 0:
             target["cancel_rest"] = True
@@ -255,6 +280,9 @@ def scenarios(draw: st.DrawFn, most: int = 12, smooth: bool = False, again: bool
         end_again=draw(st.integers(0, 8)) if again and story == 2 else None,
         retries=draw(st.integers(1, 3)) if again else 0,
         keep=draw(st.booleans()),
+        adds=draw(st.integers(0, 2)),
+        completes=draw(st.sampled_from([0, 0, 0, 1])),
+        reruns=draw(st.sampled_from([0, 0, 1, 2])),
     )
 
 
@@ -273,7 +301,7 @@ def definition_of(graph: Graph) -> Definition:
 def _document(task: Task) -> dict[str, Any]:
     document: dict[str, Any] = {
         key: task[key]
-        for key in ("name", "type", "needs", "join", "cancel_rest", "on_error", "retry", "publish", "concurrency", "timeout")
+        for key in ("name", "type", "needs", "join", "cancel_rest", "on_error", "retry", "publish", "timeout", *OF_ITEMS)
         if key in task
     }
     if task["type"] == "action":
@@ -285,8 +313,15 @@ def _document(task: Task) -> dict[str, Any]:
         document["output"] = task["name"]
     if task["type"] == "fail":
         document |= {"message": task["name"], "code": "own"}
-    if "when" in task:
-        document["when"] = _reads(task["when"], "!= []")
+    conditions = [_read(task["when"], "!= []")] if "when" in task else []
+    if "skips" in task and "items" in task:
+        conditions.append(f"index not in {task['skips']}")
+    if conditions:
+        document["when"] = "{{ " + " and ".join(conditions) + " }}"
+    if "filter" in task:
+        document["filter"] = f"item != {task['filter']}"
+    if "closes_rest" in task:
+        document["cancel_rest"] = True
     if "items" in task:
         document["with_items"] = _items(task["items"])
     if "after" in task:
@@ -309,4 +344,8 @@ def _items(items: int | str) -> Any:
 
 
 def _reads(parameter: str, test: str = "") -> str:
-    return "{{ vars.late " + test + " }}" if parameter == LATE else "{{ parameters." + parameter + " }}"
+    return "{{ " + _read(parameter, test) + " }}"
+
+
+def _read(parameter: str, test: str = "") -> str:
+    return f"vars.late {test}".rstrip() if parameter == LATE else f"parameters.{parameter}"

@@ -161,7 +161,8 @@ def _end_of(graph: Mapping[str, Any], flat: Flat, place: Place, ends: Ends) -> s
         return ends[flat.name]
     if place.what in ("skipped", "dead"):
         return place.what
-    if place.what == "started" and (flat.kind in ("gate", "end", "fail") or flat.task.get("items") == 0):
+    empty = isinstance(flat.task.get("items"), int) and size(flat.task) == 0 and "success" not in flat.task
+    if place.what == "started" and (flat.kind in ("gate", "end", "fail") or empty):
         return "succeeded"
     return None
 
@@ -214,6 +215,27 @@ def may_start(flat: Flat, verdicts: Mapping[str, bool | None]) -> bool | None:
     if sum(verdict is True for verdict in counted) >= flat.join and all(others):
         return True
     return None
+
+
+def size(task: Mapping[str, Any], items: int | None = None) -> int:
+    """How many items a fan-out has, or so many more elements make."""
+    count = items if items is not None else len([item for item in range(task["items"]) if item != task.get("filter")])
+    return -(-count // task.get("batch_size", 1))
+
+
+def asks_for(task: Mapping[str, Any], wants: int, skipped: int) -> tuple[int, int]:
+    """How many items have to succeed, and how many may fail."""
+    needed = _share(task.get("success", 0), wants - skipped, up=True)
+    if "tolerate" in task:
+        return needed, _share(task["tolerate"], wants, up=False)
+    return needed, wants if "success" in task or task.get("on_error") == "continue" else 0
+
+
+def _share(said: int | str, items: int, up: bool) -> int:
+    if isinstance(said, int):
+        return said
+    part = int(said.removesuffix("%")) * items
+    return -(-part // 100) if up else part // 100
 
 
 @dataclass(frozen=True)

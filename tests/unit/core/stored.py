@@ -68,6 +68,9 @@ class Stored:
         self.fenced: Counter[tuple[str, int]] = Counter()  # attempts that were taken away while somebody executed them
         self.tried_again = 0
         self.asked: str | None = None  # cancel, deadline
+        self.added = self.completed = self.rerun = 0  # how often somebody has done that
+        self.decided: set[str] = set()  # fan-outs that the run has left behind, with items under way
+        self.frozen: dict[str, Any] = {}  # what they were worth then
         self.seen = seen or Coverage()
 
     def mint(self) -> UUID:
@@ -84,12 +87,18 @@ class Stored:
         return {row.name: row for row in self.steps.values() if row.item == NO_ITEM}
 
     def observed(self) -> dict[str, str]:
-        """How tasks ended, as the rows say it, without those that were skipped."""
-        return {name: str(row.status) for name, row in self.tasks().items() if row.status in STEP_ENDED - {StepStatus.SKIPPED}}
+        """How tasks ended, as the rows say it, without those that were skipped; of a fan-out the run may have gone on before."""
+        ended = {name: str(row.status) for name, row in self.tasks().items() if row.status in STEP_ENDED - {StepStatus.SKIPPED}}
+        return ended | {name: "succeeded" for name, row in self.tasks().items() if is_decided(row)}
 
 
 def is_stopped(why: str) -> bool:
     return why.startswith(("stopped:", "failing:", "unadvanced:")) or why == "unhandled"
+
+
+def is_decided(row: StepRow) -> bool:
+    """Whether the run has gone on, though items of this fan-out are still under way."""
+    return row.status is StepStatus.WAITING and row.why in ("decided", "closing:decided", "unadvanced:succeeded")
 
 
 def as_read(row: StepRow) -> StepRow:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.core.driver import World
 from tests.unit.core.generators import BROKEN, PARAMETERS, Scenario, scenarios
-from wfcelery.core import fan_out
+from wfcelery.core import births
 from wfcelery.core.states import RunStatus
 
 FAILS = ["fail"]
@@ -73,7 +73,7 @@ def test_a_step_whose_list_is_no_list_fails_again() -> None:
 
 
 def test_a_large_fan_out_that_was_stopped_while_items_were_to_be_born_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fan_out, "CHUNK", 2)
+    monkeypatch.setattr(births, "CHUNK", 2)
 
     worlds = _worlds([_task("f", items=5, concurrency=2), _task("x")], {("x", -1): FAILS})
 
@@ -81,7 +81,7 @@ def test_a_large_fan_out_that_was_stopped_while_items_were_to_be_born_goes_on(mo
 
 
 def test_a_large_fan_out_that_failed_while_items_were_to_be_born_bears_them_after_the_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fan_out, "CHUNK", 2)
+    monkeypatch.setattr(births, "CHUNK", 2)
 
     worlds = _worlds([_task("f", items=5, concurrency=3)], {("f", 0): FAILS, ("f", 1): ["timeout"]})
 
@@ -92,7 +92,7 @@ def test_a_large_fan_out_that_failed_while_items_were_to_be_born_bears_them_afte
 @settings(max_examples=100, phases=[Phase.generate])
 def test_large_fan_outs_are_born_in_pieces_and_retried_like_others(scenario: Scenario, chunk: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fan_out, "CHUNK", chunk)
+        patch.setattr(births, "CHUNK", chunk)
         World(scenario).play()
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from wfcelery.core.attempts import MAX_LOST
 from wfcelery.core.draft import digest
 from wfcelery.core.folding import Place
+from wfcelery.core.quorums import TOO_FEW
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import STEP_ENDED, UNDER_WAY, StepStatus
 from wfcelery.service.invariants.case import Case, called, named
@@ -128,7 +129,7 @@ def _pairs(case: Case) -> Iterator[tuple[Place, Closing, Closing]]:
 
 def _reopened(story: Chronicle, place: Place, before: Closing, after: Closing) -> bool:
     between = range(before.told.version, after.told.version + 1)
-    return any(told.what == "step_reopened" and told.version in between for told in story.of[place])
+    return any(told.what in ("step_reopened", "items_reopened") and told.version in between for told in story.of[place])
 
 
 @invariant(
@@ -154,6 +155,8 @@ def _letters(case: Case, row: StepRow, letters: list[Letter]) -> Iterator[str]:
     if case.story is None or (row.name, row.item) not in case.story.of:
         return
     buried = case.story.burials((row.name, row.item))
+    # A fan-out that failed because an item did has no letter of its own for that.
+    failed = failed and (row.items_left is None or (row.error or {}).get("code") == TOO_FEW)
     if len(letters) > buried or (len(letters) < buried and not case.ledgers.purged):
         hint = "" if len(letters) > buried else " (were they purged?)"
         yield f"step {called(row)} failed for good {buried} times, and has {len(letters)} dead letters{hint}"

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from wfcelery.core.folding import Place
+from wfcelery.core.quorums import TOO_FEW
 from wfcelery.core.rows import NO_ITEM
 from wfcelery.store.reading import HistoryRow
 
@@ -66,16 +67,20 @@ class Chronicle:
                 yield Closing(told, fact.get("attempt"), datetime.fromisoformat(started) if started else None)
 
     def burials(self, place: Place) -> int:
-        """How often it failed for good. A fan-out that fails because of its items is not buried itself."""
+        """How often it failed for good. A fan-out that fails because an item did is not buried itself."""
         count, fanned = 0, False
         for told in self.of.get(place, ()):
             if told.what == "fan_out_opened":
                 fanned = True
             elif told.what == "step_reopened" and told.fact.get("anew"):
                 fanned = False
-            elif told.what in ("step_failed", "step_timed_out") and not fanned:
+            elif told.what in ("step_failed", "step_timed_out") and (not fanned or _is_short(told)):
                 count += 1
         return count
+
+
+def _is_short(told: Told) -> bool:
+    return (told.fact.get("error") or {}).get("code") == TOO_FEW
 
 
 def chronicle(history: Iterable[HistoryRow]) -> Chronicle:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from uuid import UUID
 
+from wfcelery.core.draft import LATE
+from wfcelery.core.quorums import is_lost
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import STEP_ENDED, RunStatus, StepStatus
 from wfcelery.core.step_machine import PAUSED
@@ -16,7 +18,13 @@ from wfcelery.service.invariants.registry import invariant
 
 _BEGINS = ("step_ready", "wait_opened", "fan_out_opened")
 _ADVANCES = (*_BEGINS, "step_blocked", "items_born", "items_let_go")
-_ENDS = {"step_succeeded": "succeeded", "wait_came": "succeeded", "step_failed": "failed", "step_timed_out": "timed_out"}
+_ENDS = {
+    "step_succeeded": "succeeded",
+    "wait_came": "succeeded",
+    "fan_out_decided": "succeeded",
+    "step_failed": "failed",
+    "step_timed_out": "timed_out",
+}
 
 
 @invariant(
@@ -138,7 +146,11 @@ def _rule_holds(node: Node, came: dict[str, Told]) -> bool:
     return sum(source in counted and bool(told.fact["fires"]) for source, told in came.items()) >= node.join - 1
 
 
-@invariant(15, "items", "A fan-out has each index of its list once and none besides, and ends after all of them.")
+@invariant(
+    15,
+    "items",
+    "A fan-out has each index of its list once and none besides, ends after all of them, and succeeds with as many as it asks for.",
+)
 def items_are_the_list(case: Case) -> Iterator[str]:
     owned: set[UUID] = set()
     for row in case.tasks():
@@ -146,6 +158,7 @@ def items_are_the_list(case: Case) -> Iterator[str]:
         owned.update(item.id for item in items)
         if row.items_left is not None:
             yield from _items(case, row, items)
+            yield from _counted(case, row, items)
     yield from (f"step {called(row)} is an item of no fan-out" for row in case.found.steps if row.item != NO_ITEM and row.id not in owned)
 
 
@@ -153,18 +166,37 @@ def _items(case: Case, row: StepRow, items: list[StepRow]) -> Iterator[str]:
     born = row.wants if row.expanded is None else row.expanded
     if [item.item for item in items] != list(range(born)) or any(item.name != row.name for item in items):
         yield f"step {row.name} has born {born} items, and {len(items)} have rows"
-    opened = [
-        told.fact["items"] for told in (case.story.of if case.story else {}).get((row.name, NO_ITEM), ()) if told.what == "fan_out_opened"
-    ]
-    if opened and opened[-1] != row.wants:
-        yield f"step {row.name} began with a list of {opened[-1]}, and its row says {row.wants}"
+    listed: int | None = None
+    for told in (case.story.of if case.story else {}).get((row.name, NO_ITEM), ()):
+        if told.what == "fan_out_opened":
+            listed = told.fact["items"]
+        elif told.what == "items_added" and listed is not None:
+            listed += told.fact["items"]
+    if listed is not None and listed != row.wants:
+        yield f"step {row.name} came by {listed} items, and its row says {row.wants}"
     under_way = sum(item.status not in STEP_ENDED for item in items)
     if row.status in STEP_ENDED and under_way:
         yield f"step {row.name} has ended before {under_way} of its items"
     if case.folded is not None:
-        told = {item for name, item in case.folded.steps if name == row.name and item != NO_ITEM}
-        if told != {item.item for item in items} and len(items) == born:
-            yield f"step {row.name}: its history knows {len(told)} items, and {len(items)} have rows"
+        known = {item for name, item in case.folded.steps if name == row.name and item != NO_ITEM}
+        if known != {item.item for item in items} and len(items) == born:
+            yield f"step {row.name}: its history knows {len(known)} items, and {len(items)} have rows"
+
+
+def _counted(case: Case, row: StepRow, items: list[StepRow]) -> Iterator[str]:
+    """What its row counts of its items, and whether it succeeded with as many as it has to."""
+    failed = sum(item.status in (StepStatus.FAILED, StepStatus.TIMED_OUT) and item.why != LATE for item in items)
+    left_out = sum(item.status is StepStatus.SKIPPED and item.why == "when" for item in items)
+    if row.status in (StepStatus.WAITING, StepStatus.SUCCEEDED) and (failed, left_out) != (row.blockers, row.skipped or 0):
+        yield f"step {row.name} counts {row.blockers} failed and {row.skipped} skipped items, there are {failed} and {left_out}"
+    node = case.plan.nodes.get(row.name) if case.plan is not None else None
+    told = {each.what for each in (case.story.of if case.story else {}).get((row.name, NO_ITEM), ())}
+    if node is None or row.status is not StepStatus.SUCCEEDED or "items_completed" in told:
+        return
+    good = sum(item.status is StepStatus.SUCCEEDED and item.why != LATE for item in items)
+    needed = 0 if node.success is None else node.success.at_least(row.wants - left_out)
+    if good < needed or is_lost(node, row):
+        yield f"step {row.name} succeeded with {good} items, {failed} failed, which is not what it asks for"
 
 
 _STOPS = ("run_ending", "run_paused")
@@ -263,7 +295,7 @@ def held_steps_have_a_reason(case: Case) -> Iterator[str]:
         if row.why == PAUSED:
             if case.run.status is not RunStatus.PAUSED:
                 yield f"step {called(row)} is held because its run is paused, and that is {case.run.status}"
-        elif row.why != "concurrency" or own is None:
+        elif row.why not in ("concurrency", "again") or own is None:
             yield f"step {called(row)} is held because of {row.why!r}, which is no reason"
-        elif own.status is not StepStatus.WAITING or row.item < own.fired:
+        elif own.status is not StepStatus.WAITING or (row.item < own.fired) is not (row.why == "again"):
             yield f"step {called(row)} is held, and {own.name} has let {own.fired} items go"

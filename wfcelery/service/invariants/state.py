@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from wfcelery.core.draft import digest
+from wfcelery.core.fan_out import is_open
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import RUN_ENDED, STEP_OPEN, UNDER_WAY, RunStatus, StepStatus
 from wfcelery.service.invariants.case import Case, called, named
 from wfcelery.service.invariants.chronicle import RUN_ENDS
 from wfcelery.service.invariants.registry import invariant
 
-_AFTER_THE_END = ("run_reopened", "retry_refused", "run_healed")
+_AFTER_THE_END = ("run_reopened", "retry_refused", "items_refused", "run_healed")
 _SILENCED = timedelta(hours=1)  # no ring is put off so far, but of what was put aside
 
 
@@ -94,7 +95,7 @@ def rows_have_the_shape_of_their_status(case: Case) -> Iterator[str]:
             yield f"step {called(row)} is {row.status}, and has a deadline"
         if row.item == NO_ITEM and row.items_left is not None and row.status is StepStatus.WAITING and times.ring_at is None:
             to_take = any(item.status is StepStatus.READY for item in case.items.get(row.id, ()))
-            if to_take or (row.why is None and (row.expanded or 0) < row.wants and case.run.ending is None):
+            if to_take or (is_open(row) and (row.expanded or 0) < row.wants and case.run.ending is None):
                 yield f"step {called(row)} has items to take, and nobody will ring for it"
         if case.ended and (row.status in STEP_OPEN or row.status is StepStatus.BLOCKED):
             yield f"step {called(row)} is {row.status}, and the run has ended"

@@ -1,0 +1,44 @@
+"""Rows of a run's inbox as the facts they stand for."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from wfcelery.core.events import (
+    CancelAsked,
+    Fact,
+    ItemsAdded,
+    ItemsCompleted,
+    PauseAsked,
+    Reported,
+    RerunAsked,
+    ResumeAsked,
+    RetryAsked,
+    TerminateAsked,
+)
+from wfcelery.store.inbox import InboxRow
+
+
+def fact_of(row: InboxRow) -> Fact:
+    """A row of the inbox as the fact it stands for."""
+    data, by = row.data, row.data.get("by")
+    reason = data.get("reason") or f"operator {row.fact}"
+    match row.fact:
+        case "reported":
+            return Reported(UUID(data["step"]), UUID(data["token"]))
+        case "cancel":
+            return CancelAsked(reason, by)
+        case "terminate":
+            return TerminateAsked(reason, by)
+        case "pause":
+            return PauseAsked(reason, by)
+        case "resume":
+            return ResumeAsked(by)
+        case "add_items":
+            return ItemsAdded(data["task"], data["items"], by)
+        case "complete_items":
+            return ItemsCompleted(data["task"], by)
+        case "rerun_failed":
+            return RerunAsked(data["task"], by)
+        case _:
+            return RetryAsked(UUID(data["step"]), by)
