@@ -44,5 +44,5 @@ def test_what_cannot_be_meant_is_told_with_its_exit_code(cli: Cli) -> None:
     assert "it is no JSON" in cli("runs", "add-items", run, "greet", "[1", code=2).stderr
     assert "items are a JSON list" in cli("runs", "add-items", run, "greet", "{}", code=2).stderr
     assert "it is no task with items" in cli("runs", "add-items", run, "greet", "[1]", code=4).stderr
-    assert "it has not begun" in cli("runs", "complete-items", run, "nobody", code=4).stderr
+    assert "there is no step gret; did you mean greet?" in cli("runs", "complete-items", run, "gret", code=3).stderr
     cli("runs", "complete-items", "no-such-run", "greet", code=3)

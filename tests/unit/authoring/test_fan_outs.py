@@ -32,7 +32,8 @@ tasks:
     cancel_rest: true
     on_error: continue
     input: {line: "{{ item }}", size: A6}
-  - {name: first, action: tests.unit.authoring.shop.label, with_items: "{{ parameters.order.lines }}", when: "{{ index < 3 or item.sku == 'x' }}",
+  - {name: first, action: tests.unit.authoring.shop.label, with_items: "{{ parameters.order.lines }}",
+     when: "{{ index < 3 or item.sku == 'x' }}",
      input: {line: "{{ item }}", size: A6}}
   - {name: packed, action: tests.unit.authoring.test_fan_outs.pack, with_items: "{{ parameters.order.lines }}", batch_size: 10,
      input: {lines: "{{ item }}"}}
