@@ -37,6 +37,11 @@ def napping(seconds: float) -> int:
     return nap(seconds)
 
 
+@workflow
+def many_naps(seconds: list[float]) -> list[int | None]:
+    return nap.options(concurrency=1, commit="each").map(seconds)
+
+
 @step(retry=None)
 def healed(flag: str) -> str:
     if not Path(flag).exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from wfcelery.authoring.context import running_step
 from wfcelery.authoring.shape import stored_by_itself
 from wfcelery.core.asking import Verb, refusal
 from wfcelery.core.births import MOST_ITEMS
+from wfcelery.definition.model import Definition
 from wfcelery.definition.spans import shortly
 from wfcelery.definition.values import dumps
 from wfcelery.errors import CannotCarry, InvalidInput, NotAllowedNow, NotFound
@@ -19,6 +21,7 @@ from wfcelery.service.context import Context, current
 from wfcelery.service.handles import Run
 from wfcelery.service.once import once
 from wfcelery.store import reading
+from wfcelery.store.definitions import load_body
 
 
 def add_items(run: Run[Any] | str, step: str, items: Iterable[object], *, by: str | None = None) -> None:
@@ -63,10 +66,20 @@ def _ask(verb: Verb, run: Run[Any] | str, step: str, by: str | None, more: Mappi
         raise NotFound("run", run.id if isinstance(run, Run) else run)
     with context.transaction() as tx:
         task = reading.task(tx, found.id, step)
+        body = load_body(tx, found.definition) if task is None else None
+    if body is not None:
+        _must_be_named(step, body)
     why = refusal(verb, found, task)
     if why is not None:
         raise NotAllowedNow(f"{verb}: step {step} of run {found.id}: {why}", found.status)
     asking.tell(context, UUID(str(found.id)), verb, {"task": step, "by": by, **more}, {})
+
+
+def _must_be_named(step: str, body: str) -> None:
+    """Raises NotFound where the run's definition knows no such task."""
+    names = [task.name for task, _ in Definition.model_validate_json(body).every_task()]
+    if step not in names:
+        raise NotFound("step", step, get_close_matches(step, names, 1))
 
 
 def _stored(context: Context, items: Iterable[object]) -> list[Any]:
