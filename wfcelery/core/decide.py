@@ -64,13 +64,11 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     ItemsCompleted: fan_out.on_items_completed,
 }
 # More items before the ends of others, lest the last of them ends the fan-out; then results, what ends or reopens the
-# run, the rest, at last what holds it; only then the graph advances.
+# run, the rest; only then the graph advances. Where a pause stands among them says `_in_order`.
 _ORDER: tuple[tuple[type, ...], ...] = (
     (ItemsAdded,),
     (Succeeded, Failed, GroupEnded, Reported),
     (CancelAsked, TerminateAsked, DeadlinePassed, GracePassed, RetryAsked, RerunAsked),
-    (Begun, Lost, Parked, Expanded, WaitCame, ItemsCompleted),
-    (PauseAsked, ResumeAsked),
 )
 _ANSWERED = (RetryAsked, RerunAsked, ItemsAdded, ItemsCompleted)  # of a run that has ended, too: the history says why not
 
@@ -83,7 +81,7 @@ def decide(view: Slice, facts: Sequence[Fact], mint: Callable[[], UUID]) -> Deci
     """
     draft = Draft(view, mint)
     try:
-        for fact in sorted(facts, key=_rank):
+        for fact in _in_order(facts):
             if isinstance(fact, Begun):
                 _begin(draft)
             elif _is_heard(view.run, fact):
@@ -131,7 +129,7 @@ def give_back(view: Slice, kept: tuple[UUID, UUID], facts: Sequence[Fact], mint:
         draft.decision.rings.clear()
         if view.run.ending is not None:
             run_machine.close_one(draft, mine, "stopped")
-        for fact in sorted(facts, key=_rank):
+        for fact in _in_order(facts):
             _HANDLERS[type(fact)](draft, fact)
         _advance(draft)
         run_machine.settle(draft)
@@ -145,8 +143,20 @@ def _is_heard(run: RunRow, fact: Fact) -> bool:
     return run.version > 0 if isinstance(fact, _ANSWERED) else run.status not in RUN_ENDED
 
 
+def _in_order(facts: Sequence[Fact]) -> list[Fact]:
+    """The facts as they are applied. A pause is the first, so that no end beside it lets anything go, but that of a run that begins.
+
+    Of pauses and resumes the last is meant; a resume comes last, and takes up what all the others have left.
+    """
+    held = [fact for fact in facts if isinstance(fact, PauseAsked | ResumeAsked)][-1:]
+    others = sorted((fact for fact in facts if not isinstance(fact, PauseAsked | ResumeAsked)), key=_rank)
+    if held and isinstance(held[0], PauseAsked) and not any(isinstance(fact, Begun) for fact in others):
+        return [*held, *others]
+    return [*others, *held]
+
+
 def _rank(fact: Fact) -> int:
-    return next(rank for rank, kinds in enumerate(_ORDER) if isinstance(fact, kinds))
+    return next((rank for rank, kinds in enumerate(_ORDER) if isinstance(fact, kinds)), len(_ORDER))
 
 
 def _begin(draft: Draft) -> None:
