@@ -12,9 +12,10 @@ from tests.engine.test_facts_from_outside import GRAPH, PAY
 from tests.store.rows import change, look
 from wfcelery.engine import executing
 from wfcelery.engine.dispatching import drain
-from wfcelery.engine.ports import Call, Outcome, Raised
+from wfcelery.engine.ports import Call, Outcome, Raised, ReportedItself
 from wfcelery.engine.runtime import Runtime
 from wfcelery.store.database import Database
+from wfcelery.store.transactional import report
 
 ITEMS = """
 name: order
@@ -168,3 +169,36 @@ def test_a_run_that_is_paused_as_it_begins_holds_its_first_steps(database: Datab
     ]
     assert not machine.problems()
     assert _resumed(machine) == "succeeded"
+
+
+def test_an_end_that_comes_with_the_pause_lets_no_held_item_go(database: Database) -> None:
+    """Both were in the inbox: the item that the end let go was written ready behind the pause's back."""
+
+    def meanwhile(machine: Machine, call: Call) -> Outcome | None:
+        if machine.calls.total() > 1:
+            return None
+        with database.transaction() as tx:
+            report(tx, "default", call.run, call.step, call.token, '"packed"')
+        machine.put("pause", reason="month end", by=None)
+        return ReportedItself()
+
+    machine = Machine(database, ITEMS, meanwhile)
+    machine.keeps = False
+    _until_it_rests(machine)
+    assert machine.status() == "paused"
+    assert look(database, "select count(*) from wf_step where status = 'ready'") == [(0,)]
+    assert not machine.problems()
+    assert _resumed(machine) == "succeeded"
+
+
+def test_of_a_pause_and_a_resume_in_one_drain_the_last_is_meant(database: Database) -> None:
+    machine = Machine(database, PAY, _pausing("pay"))
+    _until_it_rests(machine)
+    assert machine.status() == "paused"
+    for fact in ("resume", "pause"):
+        machine.put(fact, reason="month end", by=None)
+    drain(machine.runtime, machine.run)
+    assert machine.status() == "paused"
+    for fact in ("pause", "resume"):
+        machine.put(fact, reason="month end", by=None)
+    assert machine.work() == "succeeded"
