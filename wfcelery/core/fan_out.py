@@ -234,10 +234,13 @@ def wait_again(draft: Draft, row: StepRow, items: int) -> None:
     row.items_left = (row.items_left or 0) + items
     draft.write(row)
     draft.note("step_reopened", row, to="waiting", items=row.items_left)
-    if row.items_left:
-        ring_for_all(draft, draft.plan.nodes[row.name], row, row.items_left)
-    else:
+    if not row.items_left:
         _end(draft, row)
+        return
+    node = draft.plan.nodes[row.name]
+    ring_for_all(draft, node, row, row.items_left)
+    if row.why is None and has_enough(node, row):  # they have come while it was failing
+        _decide(draft, node, row)
 
 
 def _label(row: StepRow) -> str:

@@ -150,6 +150,9 @@ class World(Checked):
         self._check_rings(decision)
         for row in decision.steps:
             self._save_step(row)
+        for row in decision.steps:  # as the store does: what is closed in the same commit is not let go
+            for first, last in row.let_go:
+                self._let_go(row, first, last)
         self._save_waits(decision)
         for step in decision.retried:
             for found in self.letters:
@@ -175,8 +178,6 @@ class World(Checked):
             assert_legal(STEP_TABLE, was, row.status)
             self.seen.step[was, row.status] += 1
         self.steps[row.id] = replace(row, seen=None, delay=None, ring=False, let_go=())
-        for first, last in row.let_go:
-            self._let_go(row, first, last)
 
     def _let_go(self, fan_out: StepRow, first: int, last: int) -> None:
         for item in self.items(fan_out):

@@ -43,6 +43,9 @@ BADLY = [
     pytest.param([_task("f", items=3)], {("f", 1): FAILS}, id="an item"),
     pytest.param([_task("f", items=4, concurrency=1), _task("g", needs=["f"])], {("f", 1): FAILS}, id="an item while others are held"),
     pytest.param([_task("f", items=3)], {("f", 1): FAILS, ("f", 2): FAILS}, id="two items"),
+    pytest.param(
+        [_task("f", items=2, success=1, tolerate=0)], {("f", 1): FAILS}, id="an item of those of which enough succeeded meanwhile"
+    ),
     pytest.param([_task("f", items=4, concurrency=2), _task("x")], {("x", -1): FAILS}, id="beside a fan-out that was closed"),
     pytest.param(
         [_task("f", items=3, concurrency=1, on={"failure": ["x"]}), _task("x")],
