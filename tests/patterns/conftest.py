@@ -17,7 +17,7 @@ __all__ = ["pytest_runtest_makereport"]
 
 PATTERNS = Path(__file__).parents[2] / "docs" / "patterns"
 QUICK = {"WFCELERY_POLL": "0.2", "WFCELERY_LEASE": "3", "WFCELERY_RING_AGAIN": "1"}
-PUBLISH = "from pathlib import Path\nfrom wfcelery.service import definitions\nfrom wfcelery.service.context import current\n"
+PUBLISH = "from pathlib import Path\nfrom wfcelery.service import publishing\nfrom wfcelery.service.context import current\n"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Pattern:
         if self.spelling == "python":
             return str(self.fleet.shell(f"start_workflow(app_module.WORKFLOWS[{self.number!r}].bind(**{given!r})).id"))
         file = str(PATTERNS / f"pattern_{self.number}.yaml")
-        name = self.fleet.shell(f"{PUBLISH}definitions.publish(current(), [Path({file!r})])[0].name")
+        name = self.fleet.shell(f"{PUBLISH}publishing.publish(current(), [Path({file!r})])[0].definition.name")
         return str(self.fleet.shell(f"start_workflow({name!r}, {given!r}).id"))
 
     def items(self, run: str, step: str) -> list[str]:
