@@ -1,4 +1,4 @@
-"""Patterns of one activity that runs many times: 14, 15, 26, 27 and 34 to 36."""
+"""Patterns of one activity that runs many times: 13 to 15, 26, 27 and 34 to 36."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import pytest
 
 from tests.acceptance.eventually import eventually
 from tests.patterns.conftest import Pattern
+
+
+@pytest.mark.pattern(13)
+def test_as_many_instances_as_are_written_down(pattern: Pattern) -> None:
+    assert pattern.fleet.result(pattern.start(case="it")) == ["Ada on it", "Bob on it", "Cyd on it"]
 
 
 @pytest.mark.pattern(14)
