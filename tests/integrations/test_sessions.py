@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from wfcelery import Run, astart_workflow, get_run, start_workflow, step, workflow
 from wfcelery.core.decision import Ring
 from wfcelery.errors import KeyConflict, Misconfigured, NotFound
+from wfcelery.service import asking
 from wfcelery.service import context as service
-from wfcelery.service import runs
 from wfcelery.service.context import Context
 from wfcelery.settings import Settings
 from wfcelery.store import migrations
@@ -212,7 +212,7 @@ def test_a_cancel_waits_for_the_commit_as_a_start_does(rung: Rung, open_session:
     with open_session() as session:
         for each in (session, another_session):
             rung.runs.clear()
-            runs.cancel(service.current(), UUID(run.id), "changed my mind", session=each)
+            asking.ask(service.current(), UUID(run.id), "cancel", "changed my mind", session=each)
             assert rung.runs == []
             each.commit()
             assert rung.runs == [run.id]

@@ -157,7 +157,7 @@ def _letters(fleet: Fleet, run: UUID, rows: list[tuple[Any, ...]]) -> None:
 
 def _added(fleet: Fleet, run: UUID, rows: list[tuple[Any, ...]]) -> None:
     """What an item's own code adds, before that item is recorded, is never refused because the others had ended."""
-    good = {str(UUID(hex=row[7])) for row in rows if row[10] >= 0 and row[1] == "succeeded" and row[6] is None and row[7] is not None}
+    good = {str(UUID(str(row[7]))) for row in rows if row[10] >= 0 and row[1] == "succeeded" and row[6] is None and row[7] is not None}
     for (facts,) in fleet.database.query("select facts from wf_history where run = ?", run.hex):
         for fact in json.loads(facts):
             over = fact["fact"] == "items_refused" and fact.get("why") in ("it is succeeded", "the run is succeeded")
