@@ -196,6 +196,7 @@ def test_an_end_that_comes_with_the_pause_lets_no_held_item_go(database: Databas
     machine.keeps = False
     _until_it_rests(machine)
     assert machine.status() == "paused"
+    assert machine.calls == {"pack[0]": 1}
     assert look(database, "select count(*) from wf_step where status = 'ready'") == [(0,)]
     assert not machine.problems()
     assert _resumed(machine) == "succeeded"
