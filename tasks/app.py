@@ -8,6 +8,8 @@ from celery import Celery
 
 import wfcelery
 
-app = Celery("reports", broker=os.environ.get("BROKER_URL", "redis://localhost:6379/0"), include=["tasks.report", "tasks.orders"])
+CATALOGUE = ("orders", "prices", "releases", "report", "salaries")
+
+app = Celery("reports", broker=os.environ.get("BROKER_URL", "redis://localhost:6379/0"), include=[f"tasks.{name}" for name in CATALOGUE])
 app.conf.broker_connection_retry_on_startup = True
 wfcelery.install(app)
