@@ -58,6 +58,15 @@ if TYPE_CHECKING:
         WfceleryError,
     )
     from wfcelery.integrations.installing import install
+    from wfcelery.service.definition_handles import (
+        DefinitionVersion,
+        aarchive_definition,
+        apublish_definition,
+        archive_definition,
+        aunarchive_definition,
+        publish_definition,
+        unarchive_definition,
+    )
     from wfcelery.service.fan_outs import add_items, complete_items, rerun_failed
     from wfcelery.service.handles import Run, get_run
     from wfcelery.service.once import once
@@ -69,6 +78,7 @@ __all__ = [
     "AuthoringError",
     "Bound",
     "DefinitionProblems",
+    "DefinitionVersion",
     "End",
     "Failed",
     "GiveUp",
@@ -92,10 +102,14 @@ __all__ = [
     "Submitted",
     "WfceleryError",
     "Workflow",
+    "aarchive_definition",
     "add_items",
     "adopt",
     "after",
+    "apublish_definition",
+    "archive_definition",
     "astart_workflow",
+    "aunarchive_definition",
     "batched",
     "cancelled",
     "complete_items",
@@ -116,6 +130,7 @@ __all__ = [
     "once",
     "otherwise",
     "publish",
+    "publish_definition",
     "required",
     "rerun_failed",
     "schedule",
@@ -126,6 +141,7 @@ __all__ = [
     "succeeded",
     "text",
     "timed_out",
+    "unarchive_definition",
     "when",
     "workflow",
 ]
@@ -140,6 +156,8 @@ _HOMES = {
     "wfcelery.authoring.tracing": "End",
     "wfcelery.errors": "AttemptCancelled AuthoringError DefinitionProblems Failed GiveUp InProgress InvalidInput InvalidSchedule "
     "KeyConflict NotAllowedNow NotFound RetryLater RunCancelled RunFailed RunTimedOut StepError StillRunning WfceleryError",
+    "wfcelery.service.definition_handles": "DefinitionVersion aarchive_definition apublish_definition archive_definition "
+    "aunarchive_definition publish_definition unarchive_definition",
     "wfcelery.service.fan_outs": "add_items complete_items rerun_failed",
     "wfcelery.service.handles": "Run get_run",
     "wfcelery.service.once": "once",

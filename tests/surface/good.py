@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import ParamSpec, TypeVar, assert_type
 
 from pydantic import BaseModel
 
 from wfcelery import (
+    DefinitionVersion,
     Failed,
     GiveUp,
     InvalidSchedule,
@@ -24,10 +26,14 @@ from wfcelery import (
     Step,
     Submitted,
     Workflow,
+    aarchive_definition,
     add_items,
     adopt,
     after,
+    apublish_definition,
+    archive_definition,
     astart_workflow,
+    aunarchive_definition,
     batched,
     builtin,
     complete_items,
@@ -47,6 +53,7 @@ from wfcelery import (
     once,
     otherwise,
     publish,
+    publish_definition,
     required,
     rerun_failed,
     schedule,
@@ -56,6 +63,7 @@ from wfcelery import (
     step,
     text,
     timed_out,
+    unarchive_definition,
     when,
     workflow,
 )
@@ -425,3 +433,21 @@ def by_the_clock(first: Order) -> list[str]:
     assert_type(made.next(3)[0], datetime)
     made.resume()
     return [each.name for each in list_schedules() if each.show().paused]
+
+
+# ---- 11. Definitions -------------------------------------------------------------------------------------------------
+
+
+async def by_hand(file: Path) -> str:
+    stored = publish_definition(order, draft=True, by="ada")
+    assert_type(stored, DefinitionVersion)
+    assert_type(await apublish_definition(f"{stored.name}@{stored.version}"), DefinitionVersion)
+    publish_definition(file)
+    publish_definition({"name": "empty", "tasks": []})
+    assert_type(archive_definition("order@1", by="ada"), Sequence[DefinitionVersion])
+    unarchive_definition("order@1")
+    await aarchive_definition("order")
+    for each in await aunarchive_definition("order"):
+        if each.status == "published":
+            return start_workflow("order", version=each.version).id
+    return ""

@@ -39,6 +39,7 @@ for verb in (asking.cancel, asking.terminate, asking.pause, asking.resume, items
 @runs.command()
 @click.argument("workflow")
 @click.argument("input", default="{}", metavar="[JSON|@FILE|-]")
+@click.option("--version", metavar="LABEL", help="Which version, in place of the newest.")
 @click.option("--key", help="A run of this key and input is started once.")
 @click.option("--on-conflict", type=click.Choice(["return", "raise", "new_if_ended"]), default="return", show_default=True)
 @click.option("--queue", help="The queue of its steps, where the definition names none.")

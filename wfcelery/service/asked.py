@@ -114,6 +114,7 @@ def _anything(value: Any) -> Fault:
 
 
 _CHECKS: Mapping[str, Callable[[Any], Fault]] = {
+    "version": _name,
     "key": _optional(text_fault),
     "on_conflict": _choice,
     "queue": _optional(_name),

@@ -49,6 +49,7 @@ class Context:
     bell: Bell = field(default_factory=Deaf)
     rings: bool = True  # whether a ring of this process can reach a worker
     stored: dict[str, Any] = field(default_factory=dict)  # signatures this process knows to be stored
+    looked: dict[str, float] = field(default_factory=dict)  # when it was last seen of these that they may start
     joiners: list[Joiner] = field(default_factory=list)
     told: set[str] = field(default_factory=set)  # what is to be logged once
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wfcelery.authoring.decorators import Bound
 from wfcelery.authoring.registry import registry
 from wfcelery.authoring.yaml import load_yaml_file
+from wfcelery.clock import monotonic
 from wfcelery.definition.compile import compile_plan
 from wfcelery.definition.findings import Problem
 from wfcelery.definition.inputs import check_input
@@ -26,6 +28,9 @@ from wfcelery.store.database import Tx
 
 log = logging.getLogger(__name__)
 
+LATEST = "latest"  # in place of a version: the newest definition first stored
+LOOK_AGAIN = 5.0  # seconds after which a process asks again whether a definition may still start
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -36,6 +41,7 @@ class Published:
     revision: int
     signature: str
     new: bool
+    status: str = "published"
 
 
 def of_bound(context: Context, bound: Bound[Any], tx: Tx | None) -> tuple[str, str, dict[str, Any]]:
@@ -44,23 +50,31 @@ def of_bound(context: Context, bound: Bound[Any], tx: Tx | None) -> tuple[str, s
     return launched(context, definition, tx), definition.name, dict(bound.input)
 
 
-def by_name(context: Context, name: str, given: Mapping[str, Any], tx: Tx | None) -> tuple[str, str, dict[str, Any]]:
-    """The newest definition first stored under this name; where none is, the one this process's code has."""
-    if tx is not None:
-        newest = stored.newest(tx, name)
-    else:
-        with context.transaction() as own:
-            newest = stored.newest(own, name)
+def by_name(context: Context, name: str, given: Mapping[str, Any], tx: Tx | None, version: str = LATEST) -> tuple[str, str, dict[str, Any]]:
+    """The newest definition first stored under this name, or the latest of a version; where none is, the one this process's code has."""
+    with nullcontext(tx) if tx is not None else context.transaction() as looking:
+        found = stored.newest(looking, name) if version == LATEST else stored.published_of_label(looking, name, version)
     known = registry.find_workflow(name)
-    if newest is None:
-        if known is None:
-            raise NotFound("workflow", name, _near(context, name, tx))
+    if found is None:
+        if known is None or version not in (LATEST, known.definition.version):
+            raise _unknown(context, name, version, tx)
         valid = known.validate_input(given)  # before anything is stored
         return launched(context, known.definition, tx), name, valid
-    if known is not None and _signature_of(known.definition) == newest.signature:
-        return newest.signature, name, known.validate_input(given)
-    definition = Definition.model_validate_json(newest.body)
-    return newest.signature, name, check_input(definition, {key: encode(value) for key, value in given.items()})
+    if known is not None and _signature_of(known.definition) == found.signature:
+        return found.signature, name, known.validate_input(given)
+    definition = Definition.model_validate_json(found.body)
+    return found.signature, name, check_input(definition, {key: encode(value) for key, value in given.items()})
+
+
+def _unknown(context: Context, name: str, version: str, tx: Tx | None) -> NotFound:
+    with nullcontext(tx) if tx is not None else context.transaction() as looking:
+        known = stored.of_name(looking, name)
+    if not known:
+        return NotFound("workflow", name, near(context, name, tx))
+    if version == LATEST:
+        return NotFound("published definition of workflow", name)
+    versions = dict.fromkeys(each.version for each in known if each.status == "published")
+    return NotFound("published definition", f"{name}@{version}", [f"{name}@{near}" for near in list(versions)[:2]])
 
 
 def of_name(context: Context, name: str) -> tuple[Definition, bool]:
@@ -71,29 +85,33 @@ def of_name(context: Context, name: str) -> tuple[Definition, bool]:
         return Definition.model_validate_json(newest.body), True
     known = registry.find_workflow(name)
     if known is None:
-        raise NotFound("workflow", name, _near(context, name, None))
+        raise NotFound("workflow", name, near(context, name, None))
     return known.definition, False
 
 
 def launched(context: Context, definition: Definition, tx: Tx | None) -> str:
     """The signature of a definition that a run begins with, stored; raises NotAllowedNow for a draft and for what is archived.
 
-    Looked up once per process and signature, like what is stored.
+    That is looked up again after a few seconds, so that a process that runs for months notices what is archived meanwhile.
     """
-    looked_up = _signature_of(definition) in context.stored
+    found = _signature_of(definition)
+    known = context.stored.get(found)
+    if known is not None and monotonic() - context.looked.get(found, -LOOK_AGAIN) < LOOK_AGAIN:
+        return found
     kept = store(context, definition, tx)
-    if looked_up or kept.new:
-        return kept.signature
-    if tx is not None:
-        found = stored.by_signature(tx, kept.signature)
-    else:
-        with context.transaction() as own:
-            found = stored.by_signature(own, kept.signature)
-    if found is not None and found.status != "published":
-        context.stored.pop(kept.signature, None)
-        what = "a draft" if found.status == "draft" else found.status
-        raise NotAllowedNow(f"{definition.name} version {definition.version} is {what}: no run can begin with it", found.status)
-    return kept.signature
+    status = kept.status if known is None else _status_of(context, found, tx)
+    if status != "published":
+        context.stored.pop(found, None)
+        what = "a draft" if status == "draft" else status
+        raise NotAllowedNow(f"{definition.name} version {definition.version} is {what}: no run can begin with it", status)
+    context.looked[found] = monotonic()
+    return found
+
+
+def _status_of(context: Context, signature: str, tx: Tx | None) -> str:
+    with nullcontext(tx) if tx is not None else context.database.single() as looking:
+        found = stored.by_signature(looking, signature)
+    return "published" if found is None else found.status
 
 
 _signatures: dict[int, tuple[Definition, str]] = {}
@@ -119,21 +137,30 @@ def store(context: Context, definition: Definition, tx: Tx | None = None) -> Pub
         return known
     _refuse(definition)
     if tx is not None:
-        return _store(context, tx, definition, found)
+        return store_in(context, tx, definition, found)
     with context.transaction() as own:
-        published = _store(context, own, definition, found)
+        published = store_in(context, own, definition, found)
     context.stored[found] = published
     return published
 
 
-def _store(context: Context, tx: Tx, definition: Definition, found: str) -> Published:
-    body = canonical_json(definition)
-    kept = stored.store(tx, found, definition.name, definition.version, body, strict=context.settings.strict_versions)
+def store_in(
+    context: Context, tx: Tx, definition: Definition, found: str, status: Literal["published", "draft"] = "published"
+) -> Published:
+    """Store what has been checked, where it is not stored yet, to stand as `status`."""
+    body, strict = canonical_json(definition), context.settings.strict_versions
+    kept = stored.store(tx, found, definition.name, definition.version, body, strict=strict, status=status)
     if kept.new and kept.revision > 1:
         log.warning(
             "workflow %s: version %s has another body than before; it is revision %d", definition.name, definition.version, kept.revision
         )
-    return Published(definition.name, definition.version, kept.revision, found, kept.new)
+    return Published(definition.name, definition.version, kept.revision, found, kept.new, kept.status)
+
+
+def checked_signature(definition: Definition) -> str:
+    """The signature of a definition without a problem; raises DefinitionProblems with everything wrong with any other."""
+    _refuse(definition)
+    return _signature_of(definition)
 
 
 def _refuse(definition: Definition) -> None:
@@ -184,15 +211,6 @@ def listed(context: Context) -> Sequence[stored.StoredDefinition]:
         return stored.listed(tx)
 
 
-def shown(context: Context, name: str) -> stored.StoredDefinition:
-    """The newest definition of a name, or the one of a signature's beginning. Raises NotFound."""
-    with context.transaction() as tx:
-        found = stored.newest(tx, name) or stored.by_signature(tx, name)
-    if found is None:
-        raise NotFound("definition", name, _near(context, name, None))
-    return found
-
-
 def own_key(what: Bound[Any] | str) -> str | None:
     """The key that a workflow's own `key=` makes of its input."""
     return what.key if isinstance(what, Bound) else None
@@ -216,7 +234,8 @@ def revive(name: str, value: Any) -> Any:
     return decode(value) if known is None else known.read_result(value)
 
 
-def _near(context: Context, name: str, tx: Tx | None) -> list[str]:
+def near(context: Context, name: str, tx: Tx | None) -> list[str]:
+    """Names that somebody may have meant."""
     if tx is not None:
         names = stored.names(tx)
     else:

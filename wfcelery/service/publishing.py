@@ -11,7 +11,7 @@ from wfcelery.definition.document import Definition, ScheduleSpec
 from wfcelery.definition.findings import Problem
 from wfcelery.definition.values import decode
 from wfcelery.errors import DefinitionProblems, Misconfigured
-from wfcelery.service import definitions, schedules
+from wfcelery.service import definitions, schedules, standing
 from wfcelery.service.context import Context
 from wfcelery.service.definitions import Published
 
@@ -24,16 +24,17 @@ class PublishedFile:
     schedules: Sequence[str]
 
 
-def publish(context: Context, paths: Iterable[Path]) -> list[PublishedFile]:
+def publish(context: Context, paths: Iterable[Path], *, draft: bool = False, by: str | None = None) -> list[PublishedFile]:
     """Store every definition of these files and put their schedules in place, or nothing: all their problems are told first.
 
     A schedule that the file says the same of as last time stays as it is, whatever was changed since. One that is no longer in
-    a file stays, too. May be repeated, also where the process died in between.
+    a file stays, too. May be repeated, also where the process died in between. With `draft` nothing starts by them, and no
+    schedule is put in place; the same file without it publishes the draft.
     """
     found = definitions.read_files(paths)
     _refuse_twins(found)
-    published = [definitions.store(context, definition) for definition in found]
-    return [PublishedFile(each, _put(context, definition)) for each, definition in zip(published, found, strict=True)]
+    published = [standing.publish(context, definition, draft=draft, by=by) for definition in found]
+    return [PublishedFile(each, [] if draft else _put(context, definition)) for each, definition in zip(published, found, strict=True)]
 
 
 def publish_folder(context: Context, folder: str) -> list[PublishedFile]:

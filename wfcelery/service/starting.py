@@ -41,6 +41,7 @@ AnyT = TypeVar("AnyT", default=Any)
 class StartOptions(TypedDict, total=False):
     """What `start_workflow` takes beside the workflow and its input."""
 
+    version: str
     key: str | None
     on_conflict: Literal["return", "raise", "new_if_ended"]
     queue: str
@@ -67,6 +68,7 @@ class Start:
 def start_workflow(what: Bound[AnyT] | str, input: Mapping[str, Any] | None = None, /, **options: Unpack[StartOptions]) -> Run[AnyT]:  # noqa: A002
     """Start a run; it will reach an end, whatever dies on the way.
 
+    By a name, `version` says which definition: a label, or "latest" (the default), the newest first stored. It is pinned now.
     Inside Django's `atomic()`, a SQLAlchemy `session=` or a `connection=` on the same database the run exists
     if and only if that transaction commits; `join=False` commits apart. Workers are told after the commit. Where
     the transaction is one of another database, the start happens after its commit, and is lost if the process dies
@@ -115,10 +117,12 @@ def _prepare(context: Context, what: Bound[Any] | str, given: Mapping[str, Any] 
     if isinstance(what, Bound):
         if given is not None:
             raise AuthoringError("a bound workflow already has its input: start_workflow(order.bind(...)) takes no second argument")
+        if "version" in options:
+            raise AuthoringError("a bound workflow starts by its own graph: version= is for a start by name")
         signature, name, stored = definitions.of_bound(context, what, tx)
     elif isinstance(what, str):
         check_names(what, {} if given is None else given)
-        signature, name, stored = definitions.by_name(context, what, given or {}, tx)
+        signature, name, stored = definitions.by_name(context, what, given or {}, tx, options.get("version", definitions.LATEST))
     else:
         raise AuthoringError(
             f"start_workflow takes a bound workflow, or a name and an input; {type(what).__name__} is neither: write x.bind(...)"

@@ -43,8 +43,8 @@ _OF_RUN = Statement(
 )
 
 
-def tell(tx: Tx, organization_id: str, run: UUID, verb: str, actor: str | None, reason: str | None) -> None:
-    """An insert and nothing else, as `inbox.put`."""
+def tell(tx: Tx, organization_id: str, run: UUID | None, verb: str, actor: str | None, reason: str | None) -> None:
+    """An insert and nothing else, as `inbox.put`. Without a run it was done to something else, which the reason names."""
     given = {"id": uuid7(), "organization_id": organization_id, "run": run, "actor": actor, "verb": verb, "reason": reason}
     tx.execute(_TELL, given)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from wfcelery.errors import NotAllowedNow
 from wfcelery.store.database import Tx
 from wfcelery.store.schema import definition, run
-from wfcelery.store.statements import Ids, Row, Statement, among, clock, one
+from wfcelery.store.statements import Ids, Row, Statement, Words, among, clock, one
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,11 @@ class StoredDefinition:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What storing came to: whether the row is new, and which revision of its label it is."""
+    """What storing came to: whether the row is new, which revision of its label it is, and how it stands."""
 
     new: bool
     revision: int
+    status: str = "published"
 
 
 _ALL = (
@@ -51,7 +52,7 @@ _NEWEST_FIRST = (definition.c.stored_at.desc(), definition.c.revision.desc())
 _NAME, _VERSION = one("name", sa.Text), one("version", sa.Text)
 _LABEL = sa.and_(definition.c.name == _NAME, definition.c.version == _VERSION)
 
-_REVISION = Statement(sa.select(definition.c.revision).where(definition.c.signature == one("signature", sa.Text)))
+_REVISION = Statement(sa.select(definition.c.revision, definition.c.status).where(definition.c.signature == one("signature", sa.Text)))
 _BODY = Statement(sa.select(definition.c.body).where(definition.c.signature == one("signature", sa.Text)))
 _OF_RUNS = Statement(sa.select(run.c.id, run.c.definition).where(among(run.c.id, one("runs", Ids))))
 _NEWEST = Statement(
@@ -60,6 +61,18 @@ _NEWEST = Statement(
 _OF_LABEL = Statement(sa.select(*_ALL).where(_LABEL).order_by(definition.c.revision.desc()).limit(1))
 _BY_SIGNATURE = Statement(
     sa.select(*_ALL).where(definition.c.signature.startswith(one("beginning", sa.Text), autoescape=False)).order_by(*_NEWEST_FIRST).limit(2)
+)
+_PUBLISHED_OF_LABEL = Statement(
+    sa.select(*_ALL).where(_LABEL, definition.c.status == "published").order_by(definition.c.revision.desc()).limit(1)
+)
+_OF_NAME = Statement(sa.select(*_ALL).where(definition.c.name == _NAME).order_by(*_NEWEST_FIRST))
+_STAND = Statement(
+    sa.update(definition)
+    .where(among(definition.c.signature, one("signatures", Words)), definition.c.status == one("seen", sa.Text))
+    .values(
+        status=one("status", sa.Text),
+        stored_at=sa.case((one("anew", sa.Boolean), clock()), else_=definition.c.stored_at),
+    )
 )
 _NAMES = Statement(sa.select(definition.c.name).distinct().order_by(definition.c.name))
 _LISTED = Statement(sa.select(*_ALL).order_by(*_NEWEST_FIRST))
@@ -77,7 +90,7 @@ def _insert(dialect: str) -> Any:
             name=_NAME,
             version=_VERSION,
             revision=next_one,
-            status="published",
+            status=one("status", sa.Text),
             body=one("body", sa.Text),
             stored_at=clock(),
         )
@@ -88,20 +101,23 @@ def _insert(dialect: str) -> Any:
 _INSERT = Statement(_insert)
 
 
-def store(tx: Tx, signature: str, name: str, version: str, body: str, *, strict: bool = False) -> Kept:
+def store(
+    tx: Tx, signature: str, name: str, version: str, body: str, *, strict: bool = False, status: Literal["published", "draft"] = "published"
+) -> Kept:
     """Make sure that a definition is stored; a changed body under a used label is its next revision.
 
-    `strict`: such a body is refused with NotAllowedNow.
+    `strict`: such a body is refused with NotAllowedNow. One that is stored already stands as it stands.
     """
     known = tx.execute(_REVISION, {"signature": signature}).rows
     if known:
-        return Kept(False, known[0][0])
+        return Kept(False, *known[0])
     if tx.dialect == "postgresql":
         tx.execute(_TURN, {"name": name})
     if strict and of_label(tx, name, version) is not None:
         raise NotAllowedNow(f"version {version} of {name} is stored with another body; give it a new version")
-    new = tx.execute(_INSERT, {"signature": signature, "name": name, "version": version, "body": body}).count == 1
-    return Kept(new, tx.execute(_REVISION, {"signature": signature}).rows[0][0])
+    given = {"signature": signature, "name": name, "version": version, "body": body, "status": status}
+    new = tx.execute(_INSERT, given).count == 1
+    return Kept(new, *tx.execute(_REVISION, {"signature": signature}).rows[0])
 
 
 def load_body(tx: Tx, signature: str) -> str | None:
@@ -124,6 +140,22 @@ def newest(tx: Tx, name: str) -> StoredDefinition | None:
 def of_label(tx: Tx, name: str, version: str) -> StoredDefinition | None:
     """The latest revision of a label."""
     return _first(tx.execute(_OF_LABEL, {"name": name, "version": version}).rows)
+
+
+def published_of_label(tx: Tx, name: str, version: str) -> StoredDefinition | None:
+    """The latest published revision of a label."""
+    return _first(tx.execute(_PUBLISHED_OF_LABEL, {"name": name, "version": version}).rows)
+
+
+def of_name(tx: Tx, name: str) -> list[StoredDefinition]:
+    """Every version and revision of a name, newest first, however it stands."""
+    return [StoredDefinition(*row) for row in tx.execute(_OF_NAME, {"name": name}).rows]
+
+
+def stand(tx: Tx, signatures: Sequence[str], seen: str, status: str) -> int:
+    """Let what stands as `seen` stand as `status` instead; how many did. What was a draft is first stored when it is published."""
+    given = {"signatures": list(signatures), "seen": seen, "status": status, "anew": seen == "draft"}
+    return tx.execute(_STAND, given).count
 
 
 def by_signature(tx: Tx, beginning: str) -> StoredDefinition | None:
