@@ -60,6 +60,7 @@ class Decision:
     steps: list[StepRow] = field(default_factory=list)
     waits: list[WaitRow] = field(default_factory=list)
     waits_came: list[UUID] = field(default_factory=list)  # wait ids: open -> due
+    waits_met: list[tuple[UUID, str]] = field(default_factory=list)  # step ids: their open waits -> met, with this outcome
     waits_closed: list[UUID] = field(default_factory=list)  # step ids: their open waits -> cancelled
     waits_reopened: list[UUID] = field(default_factory=list)  # step ids: their cancelled waits -> open, with the same time
     dead_letters: list[DeadLetter] = field(default_factory=list)
@@ -87,3 +88,4 @@ class Missing:
     ids: frozenset[UUID] = frozenset()
     open_rows: bool = False
     stopped: bool = False
+    waits: bool = False  # the open waits of the run

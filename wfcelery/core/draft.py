@@ -13,7 +13,7 @@ from uuid import UUID
 from wfcelery.core.asking import DECIDED
 from wfcelery.core.decision import Decision, Missing, RingRun, RingStep
 from wfcelery.core.events import note
-from wfcelery.core.rows import NO_ITEM, Ended, RunRow, Slice, StepRow, WaitRow
+from wfcelery.core.rows import NO_ITEM, Ended, RunRow, Slice, StepRow, WaitKind, WaitRow
 from wfcelery.core.states import STEP_ENDED, STEP_TABLE, StepStatus
 from wfcelery.definition.plan import Node, Plan
 from wfcelery.definition.values import MISSING, dumps
@@ -80,6 +80,12 @@ class Draft:
         listed = [self._copy(row) for row in self.view.open_rows]
         known = {row.id for row in listed}
         return listed + [self.rows[key] for key in self._written if key not in known and self.rows[key].status not in STEP_ENDED]
+
+    def open_waits(self) -> list[WaitRow]:
+        """The waits that were open when the slice was read, the oldest first; what this decision opens is not among them."""
+        if self.view.waits is None:
+            raise NeedMore(Missing(waits=True))
+        return self.view.waits
 
     def stopped_rows(self) -> list[StepRow]:
         """Every row that was closed because of a failure, or ended while the run was ending."""
@@ -156,9 +162,9 @@ class Draft:
         """Say in the history what happened."""
         self.facts.append(note(what, **more) if row is None else note(what, row.name, row.item, **more))
 
-    def open_wait(self, row: StepRow, kind: str, delay: float | None, due_at: Any) -> None:
-        """A wait that holds no worker."""
-        self.decision.waits.append(WaitRow(self.mint(), row.id, kind, delay=delay, due_at=due_at))
+    def open_wait(self, row: StepRow, kind: WaitKind, delay: float | None = None, due_at: datetime | None = None, **said: Any) -> None:
+        """A wait that holds no worker; `said` is what else its row says."""
+        self.decision.waits.append(WaitRow(self.mint(), row.id, kind, delay, due_at, **said))
 
     def ring_step(self, row: StepRow, action: str, times: int = 1) -> None:
         """Tell the workers after the commit."""

@@ -98,7 +98,7 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class WaitCame:
-    """The time of a wait has come."""
+    """The time of a wait has come: a sleep is over, and what another waited for is too late."""
 
     step: UUID
     wait: UUID

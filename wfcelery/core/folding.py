@@ -218,6 +218,8 @@ _FACTS: dict[str, Callable[[Folded, Mapping[str, Any]], None]] = {
     "step_unadvanced": _nothing,
     "wait_opened": _opened,
     "wait_came": _becomes(StepStatus.SUCCEEDED),
+    "wait_met": _becomes(StepStatus.SUCCEEDED),
+    "wait_timed_out": _becomes(StepStatus.TIMED_OUT),
     "fan_out_opened": _fanned,
     "items_born": _born,
     "items_let_go": _let_go,

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from wfcelery.core.states import RunStatus, StepStatus
 from wfcelery.definition.plan import Plan
 
 NO_ITEM = -1
+WaitKind = Literal["sleep", "event", "approval", "child"]
+WAIT_KINDS: tuple[WaitKind, ...] = ("sleep", "event", "approval", "child")
 
 
 @dataclass(slots=True)
@@ -36,7 +38,7 @@ class RunRow:
     ending: RunStatus | None = None  # what a cancelling run shall be when nothing is under way
     reason: str | None = None
     open_steps: int = 0  # rows that are ready, held, running, reported or waiting (items: through their fan-out's row)
-    open_waits: int = 0  # of these: sleeps
+    open_waits: int = 0  # of these: those that hold no worker, but wait (`WaitRow`)
     queue: str | None = None
     priority: int | None = None
     deadline: datetime | None = None
@@ -97,15 +99,20 @@ _of_run, _of_step = (attrgetter(*(field.name for field in fields(row))) for row 
 
 @dataclass(slots=True)
 class WaitRow:
-    """One row of wf_wait: kind `sleep` is all there is so far. Due after `delay` seconds, or at `due_at`."""
+    """One row of wf_wait. Its time comes after `delay` seconds, or at `due_at`; without either it never does.
+
+    `name` and `key` say what is waited for, where it has them. `keep`: whether what came before the wait opened meets it.
+    """
 
     id: UUID
     step: UUID
-    kind: str
-    status: str = "open"
-    seen: str | None = None
+    kind: WaitKind
     delay: float | None = None
     due_at: datetime | None = None
+    name: str | None = None
+    key: str | None = None
+    keep: bool = True
+    opened_at: datetime | None = None  # as read
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,4 +139,4 @@ class Slice:
     by_id: dict[UUID, StepRow | None] = field(default_factory=dict)  # rows named by a fact: items, waiting or reported steps
     open_rows: list[StepRow] | None = None
     stopped: list[StepRow] | None = None  # rows whose `why` matters to a retry (`core.reopening`)
-    waits: dict[UUID, WaitRow] = field(default_factory=dict)  # by step
+    waits: list[WaitRow] | None = None  # the run's open waits, the oldest first

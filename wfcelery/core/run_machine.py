@@ -15,7 +15,7 @@ from wfcelery.core.events import CancelAsked, DeadlinePassed, GracePassed, Termi
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import RUN_ENDED, RUN_TABLE, STEP_ENDED, RunStatus, StepStatus
 from wfcelery.core.step_machine import end, stood
-from wfcelery.core.wait_machine import close_sleep
+from wfcelery.core.wait_machine import close_wait
 from wfcelery.definition.plan import Node
 from wfcelery.definition.values import as_text
 from wfcelery.errors import IllegalTransition, ValueProblem
@@ -72,7 +72,7 @@ def close_one(draft: Draft, row: StepRow, label: str) -> None:
         fan_out.close_items(draft, row, label)  # a failing one too: a retry may have made some of its items ready
         return
     if row.status is StepStatus.WAITING:
-        close_sleep(draft, row)
+        close_wait(draft, row)
     if row.status is StepStatus.BLOCKED:
         draft.run.open_steps += 1  # a blocked row is not open, and `end` takes one off
     why = f"{label}:{stood(row)}"

@@ -42,11 +42,12 @@ class StepStatus(StrEnum):
 
 
 class WaitStatus(StrEnum):
-    """A wait is open until exactly one thing ends it."""
+    """A wait is open until exactly one thing ends it: `met`, what was waited for came; `due`, its time did."""
 
     OPEN = "open"
     DUE = "due"
     CANCELLED = "cancelled"
+    MET = "met"
 
 
 RUN_ENDED = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT})
@@ -135,7 +136,8 @@ STEP_TABLE: Mapping[StepStatus | None, Mapping[str, frozenset[StepStatus]]] = {
     },
     StepStatus.REPORTED: {"advanced": frozenset({StepStatus.SUCCEEDED})},
     StepStatus.WAITING: {
-        "its time came": frozenset({StepStatus.SUCCEEDED}),
+        "its time came": frozenset({StepStatus.SUCCEEDED, StepStatus.TIMED_OUT}),
+        "what it waited for came": frozenset({StepStatus.SUCCEEDED, StepStatus.FAILED}),
         "its items ended": frozenset({StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.TIMED_OUT}),
         "closed": frozenset({StepStatus.CANCELLED}),
     },
@@ -151,9 +153,11 @@ STEP_TABLE: Mapping[StepStatus | None, Mapping[str, frozenset[StepStatus]]] = {
 WAIT_TABLE: Mapping[WaitStatus | None, Mapping[str, frozenset[WaitStatus]]] = {
     None: {"opened": frozenset({WaitStatus.OPEN})},
     WaitStatus.OPEN: {
+        "what was waited for came": frozenset({WaitStatus.MET}),
         "its time came": frozenset({WaitStatus.DUE}),
         "closed": frozenset({WaitStatus.CANCELLED}),
     },
+    WaitStatus.MET: {},
     WaitStatus.DUE: {},
     WaitStatus.CANCELLED: {"reopened by a retry": frozenset({WaitStatus.OPEN})},
 }

@@ -29,6 +29,7 @@ from wfcelery.store.inbox import look, read_added
 from wfcelery.store.loading import load_kept, load_mine, load_results, load_steps, lock_run
 from wfcelery.store.quarantine import put_aside
 from wfcelery.store.saving import save
+from wfcelery.store.waits import load_waits
 
 log = logging.getLogger(__name__)
 
@@ -294,6 +295,8 @@ def _load(tx: Tx, view: Slice, missing: Missing) -> None:
         view.open_rows = load_steps(tx, run, open_locked=True)
     if missing.stopped:
         view.stopped = load_steps(tx, run, stopped=True)
+    if missing.waits:
+        view.waits = load_waits(tx, run)
 
 
 def _named(facts: Sequence[Fact]) -> set[UUID]:

@@ -44,7 +44,7 @@ _unsaid = attrgetter(
 )
 _UNSAID = NO_ITEM, 0, None, None, 0, 0, None, None, None, None, 0, 0, 0, None  # what the table's defaults say of a new row
 _beside = attrgetter(
-    "waits_closed", "waits_reopened", "dead_letters", "retried", "inbox_done", "grace", "ignored", "run.error", "run.ending",
+    "waits_met", "waits_closed", "waits_reopened", "dead_letters", "retried", "inbox_done", "grace", "ignored", "run.error", "run.ending",
     "run.reason"
 )  # fmt: skip
 
@@ -66,7 +66,8 @@ def is_hot(decision: Decision) -> bool:
             ended += 1
         if not (_is_plain(row, sleeps) if row.seen is None else _is_over(row, slept)):
             return False
-    return born <= 1 and ended <= 1 and len(decision.waits) <= born and len(decision.waits_came) <= ended
+    sleeping = all(opened.kind == "sleep" and opened.name is None for opened in decision.waits)
+    return born <= 1 and ended <= 1 and len(decision.waits) <= born and len(decision.waits_came) <= ended and sleeping
 
 
 def _is_over(row: StepRow, slept: bool) -> bool:

@@ -11,14 +11,15 @@ import sqlalchemy as sa
 
 from wfcelery.clock import uuid7
 from wfcelery.core.decision import DeadLetter, Decision
-from wfcelery.core.rows import NO_ITEM, RunRow, StepRow, WaitRow
+from wfcelery.core.rows import NO_ITEM, RunRow, StepRow
 from wfcelery.core.states import RUN_ENDED, STEP_ENDED, RunStatus, StepStatus
 from wfcelery.definition.values import dumps
 from wfcelery.errors import RowChanged
 from wfcelery.store import items
 from wfcelery.store.database import Tx
-from wfcelery.store.schema import Instant, dead_letter, history, inbox, run, step, wait
+from wfcelery.store.schema import Instant, dead_letter, history, inbox, run, step
 from wfcelery.store.statements import Ids, Parameters, Statement, among, by_the_way, clock, is_one_of, later, one
+from wfcelery.store.waits import save_waits
 
 RING_AFTER = 5.0  # seconds after which the sweep rings a step that its commit's own ring did not get claimed
 
@@ -225,31 +226,6 @@ def ring_in(decision: Decision, row: StepRow, rings: bool) -> float | None:
     return None
 
 
-_INSERT_WAIT = Statement(
-    sa.insert(wait).values(
-        id=one("id", sa.Uuid),
-        organization_id=one("organization_id", sa.Text),
-        run=one("run", sa.Uuid),
-        step=one("step", sa.Uuid),
-        kind=one("kind", sa.Text),
-        status="open",
-        due_at=sa.case((one("due_at", Instant).is_not(None), one("due_at", Instant)), else_=later(one("delay", sa.Float))),
-        opened_at=clock(),
-    )
-)
-_WAIT_CAME = Statement(
-    sa.update(wait).where(among(wait.c.id, one("ids", Ids)), by_the_way(wait.c.status) == "open").values(status="due", ended_at=clock())
-)
-_WAITS_CLOSED = Statement(
-    sa.update(wait)
-    .where(wait.c.run == one("run", sa.Uuid), among(wait.c.step, one("ids", Ids)), by_the_way(wait.c.status) == "open")
-    .values(status="cancelled", ended_at=clock())
-)
-_WAITS_REOPENED = Statement(
-    sa.update(wait)
-    .where(wait.c.run == one("run", sa.Uuid), among(wait.c.step, one("ids", Ids)), wait.c.status == "cancelled")
-    .values(status="open", ended_at=sa.null())
-)
 _LET_GO = Statement(
     sa.update(step)
     .where(
@@ -307,7 +283,7 @@ def save(tx: Tx, decision: Decision, rings: bool = True) -> None:
         if tx.execute(_SAVE_RUN, run_parameters(decision)).count != 1:
             raise RowChanged(f"run {row.id}", f"version {decision.seen_version}")
         _save_steps(tx, decision, rings)
-        _save_waits(tx, decision)
+        save_waits(tx, decision)
         if decision.retried:  # before the letters of those that have failed again in this very commit
             tx.execute(_RETRIED, {"ids": decision.retried})
         for letter in decision.dead_letters:
@@ -337,30 +313,6 @@ def _save_steps(tx: Tx, decision: Decision, rings: bool) -> None:
     for row in decision.steps:
         for first, last in row.let_go:
             tx.execute(_LET_GO, {"run": decision.run.id, "name": row.name, "first": first, "last": last})
-
-
-def _save_waits(tx: Tx, decision: Decision) -> None:
-    row = decision.run
-    for one_wait in decision.waits:
-        tx.execute(_INSERT_WAIT, _wait_parameters(row, one_wait))
-    if decision.waits_came and tx.execute(_WAIT_CAME, {"ids": decision.waits_came}).count != len(decision.waits_came):
-        raise RowChanged(f"a wait of run {row.id}")
-    if decision.waits_closed:
-        tx.execute(_WAITS_CLOSED, {"run": row.id, "ids": decision.waits_closed})
-    if decision.waits_reopened:
-        tx.execute(_WAITS_REOPENED, {"run": row.id, "ids": decision.waits_reopened})
-
-
-def _wait_parameters(row: RunRow, opened: WaitRow) -> Parameters:
-    return {
-        "id": opened.id,
-        "organization_id": row.organization_id,
-        "run": row.id,
-        "step": opened.step,
-        "kind": opened.kind,
-        "due_at": opened.due_at,
-        "delay": opened.delay or 0.0,
-    }
 
 
 def _letter_parameters(row: RunRow, letter: DeadLetter) -> Parameters:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from wfcelery.core.rows import WAIT_KINDS
 from wfcelery.core.states import RUN_ENDED, STEP_ENDED, RunStatus, StepStatus, WaitStatus
 from wfcelery.definition.document import OVERLAPS
 from wfcelery.store.rules import held_by_a_trigger
@@ -231,14 +232,24 @@ wait = sa.Table(
     sa.Column("step", sa.Uuid, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
-    sa.Column("due_at", Instant),
+    sa.Column("due_at", Instant),  # of a sleep its end, of the others their deadline
     sa.Column("opened_at", Instant, nullable=False),
     sa.Column("ended_at", Instant),
+    sa.Column("name", sa.Text),  # what is waited for, and which of them
+    sa.Column("key", sa.Text),
+    sa.Column("keep", sa.Boolean),  # whether what came before the wait opened meets it
+    sa.Column("outcome", sa.Text),  # of one that was met
     sa.Index("wf_wait_due", "due_at", postgresql_where=sa.text("status = 'open'"), sqlite_where=sa.text("status = 'open'")),
     sa.Index("wf_wait_run", "run"),
-    _one_of("kind", ("sleep",), "wf_wait_kind"),
+    sa.Index(
+        *("wf_wait_for", "organization_id", "name", "key", "opened_at"),
+        postgresql_where=sa.text("status = 'open' and name is not null"),
+        sqlite_where=sa.text("status = 'open' and name is not null"),
+    ),
+    _one_of("kind", WAIT_KINDS, "wf_wait_kind"),
     _one_of("status", WaitStatus, "wf_wait_status"),
     sa.CheckConstraint("(status = 'open') = (ended_at is null)", name="wf_wait_ended"),
+    sa.CheckConstraint("(status = 'met') = (outcome is not null)", name="wf_wait_met_has_an_outcome"),
 )
 
 dead_letter = sa.Table(

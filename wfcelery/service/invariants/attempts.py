@@ -19,7 +19,7 @@ from wfcelery.store.dead_letters import Letter
 
 SLACK = timedelta(milliseconds=10)  # of a clock that is read twice, and of spans that are rounded
 _SWEPT = "the attempt took longer than its timeout"  # what the sweep says; a worker's own limit counts from the call
-_COMPLETED = ("step_succeeded", "wait_came", "items_succeeded")
+_COMPLETED = ("step_succeeded", "wait_came", "wait_met", "items_succeeded")
 _BAD = (StepStatus.FAILED, StepStatus.TIMED_OUT)
 
 
@@ -30,7 +30,7 @@ def results_are_recorded_once(case: Case) -> Iterator[str]:
     if case.story is None:
         return
     for place, row in case.rows.items():
-        completed = [told for told in case.story.of.get(place, ()) if told.what in _COMPLETED]
+        completed = [told for told in case.story.of.get(place, ()) if told.what in _COMPLETED and "then" not in told.fact]
         good = row.status is StepStatus.SUCCEEDED
         if len(completed) > 1 or (good and not completed):
             yield f"step {named(place)} has {len(completed)} completions in its history"

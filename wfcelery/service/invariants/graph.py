@@ -21,6 +21,8 @@ _ADVANCES = (*_BEGINS, "step_blocked", "items_born", "items_let_go")
 _ENDS = {
     "step_succeeded": "succeeded",
     "wait_came": "succeeded",
+    "wait_met": "succeeded",
+    "wait_timed_out": "timed_out",
     "fan_out_decided": "succeeded",
     "step_failed": "failed",
     "step_timed_out": "timed_out",
@@ -77,7 +79,7 @@ def _how(told: Told) -> str | None:
         return "cancelled"
     if told.what == "step_skipped":
         return "skipped" if told.fact.get("why") == "when" else "dead"
-    return _ENDS.get(told.what)
+    return _ENDS.get(told.what) if told.what != "wait_met" else told.fact.get("then", "succeeded")
 
 
 def _may_begin(node: Node, closed: dict[str, str]) -> bool:
@@ -252,7 +254,13 @@ def timers_fire_at_their_time(case: Case) -> Iterator[str]:
 
 @invariant(22, "waits", "Every wait has one outcome, and its step the same.")
 def waits_end_with_their_steps(case: Case) -> Iterator[str]:
-    fits = {"open": {StepStatus.WAITING}, "due": {StepStatus.SUCCEEDED}, "cancelled": {StepStatus.CANCELLED}}
+    fits = {
+        "open": {StepStatus.WAITING},
+        "met": {StepStatus.SUCCEEDED, StepStatus.FAILED},
+        "due": {StepStatus.SUCCEEDED, StepStatus.TIMED_OUT},
+        "cancelled": {StepStatus.CANCELLED},
+    }
+    newest = {wait.step: wait.id for wait in case.found.waits}  # of a step that was tried again
     rows = {row.id: row for row in case.found.steps}
     sleeping = sorted(row.id for row in case.tasks() if row.status is StepStatus.WAITING and row.items_left is None)
     if sleeping != sorted(case.found.open_waits):
@@ -261,7 +269,7 @@ def waits_end_with_their_steps(case: Case) -> Iterator[str]:
     told = _opened(case.plan, case.story)
     for wait in case.found.waits:
         row = rows.get(wait.step)
-        if row is not None and row.status not in fits[wait.status]:
+        if row is not None and newest[wait.step] == wait.id and row.status not in fits[wait.status]:
             yield f"step {row.name} is {row.status}, and its wait is {wait.status}"
     for row in case.tasks():
         many = sum(wait.step == row.id for wait in case.found.waits)
