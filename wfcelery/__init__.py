@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         when,
     )
     from wfcelery.authoring.options import Retry
+    from wfcelery.authoring.regions import region
     from wfcelery.authoring.tracing import End
     from wfcelery.errors import (
         AttemptCancelled,
@@ -131,6 +132,7 @@ __all__ = [
     "otherwise",
     "publish",
     "publish_definition",
+    "region",
     "required",
     "rerun_failed",
     "schedule",
@@ -153,6 +155,7 @@ _HOMES = {
     "wfcelery.authoring.language": "after cancelled completed either end error expr fail failed is_none not_ otherwise publish required "
     "sleep sleep_until succeeded text timed_out when",
     "wfcelery.authoring.options": "Retry",
+    "wfcelery.authoring.regions": "region",
     "wfcelery.authoring.tracing": "End",
     "wfcelery.errors": "AttemptCancelled AuthoringError DefinitionProblems Failed GiveUp InProgress InvalidInput InvalidSchedule "
     "KeyConflict NotAllowedNow NotFound RetryLater RunCancelled RunFailed RunTimedOut StepError StillRunning WfceleryError",

@@ -54,6 +54,7 @@ from wfcelery import (
     otherwise,
     publish,
     publish_definition,
+    region,
     required,
     rerun_failed,
     schedule,
@@ -344,6 +345,16 @@ def nightly(day: date, order: Order) -> None:
         report(day, [a, b], {"paid": paid})
     with after(sleep("2d")):
         apologise(order.id, expr("parameters.order.coupon | default('none')", type=str))
+
+
+@workflow
+def called_off(order: Order) -> Receipt | None:
+    with region("goods") as goods:
+        stock = reserve(order.sku, order.quantity)
+        paid = charge.options(after=stock)(order.id, order.total)
+    late = sleep("2d", name="late", cancels=[goods, paid])
+    apologise.options(when_reached=stock, unless_reached=[paid, late])(order.id, "it takes longer")
+    return paid
 
 
 @workflow

@@ -44,6 +44,9 @@ class CallOptions(TypedDict, total=False):
     after: object  # a reference, an End, or a list of them
     join: int
     cancel_rest: bool
+    cancels: object  # a region, what a step returned, or a list of them
+    when_reached: object  # what a step returned, or a list
+    unless_reached: object  # likewise
     retry: Retry | None
     timeout: Duration | None
     soft_timeout: Duration | None
@@ -62,6 +65,9 @@ class WaitOptions(TypedDict, total=False):
 
     name: str
     after: object
+    cancels: object
+    when_reached: object
+    unless_reached: object
 
 
 class WorkflowOptions(TypedDict, total=False):

@@ -13,24 +13,31 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from wfcelery.authoring.formulas import Chain, Choice, Formula, Guard, TracedTask, Use
+from wfcelery.authoring.naming import REACHED, End, closing_of, ends_of, points_of, refusal, whole_task
 from wfcelery.authoring.options import check_task_name
-from wfcelery.authoring.references import Reference, authors_line, literal, references_in
+from wfcelery.authoring.references import Reference, literal, references_in
 from wfcelery.definition.expressions import Expression
 from wfcelery.definition.values import encode
-from wfcelery.errors import AuthoringError, CannotCarry, ExpressionError
+from wfcelery.errors import CannotCarry, ExpressionError
+
+__all__ = [
+    "End",
+    "Trace",
+    "active_trace",
+    "all_of",
+    "constant",
+    "current_trace",
+    "ends_of",
+    "looked_at",
+    "ran",
+    "refusal",
+    "templated",
+    "tracing",
+    "whole_task",
+    "written_out",
+]
 
 _active: ContextVar[Trace | None] = ContextVar("wfcelery_trace", default=None)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class End:
-    """One way a step can end, made by failed(x) and the like. It belongs in after=, never in when()."""
-
-    task: TracedTask
-    ends: frozenset[str]
-
-    def __bool__(self) -> bool:
-        raise refusal("an end such as failed(x) is no condition: write `with after(failed(x)):`")
 
 
 @dataclass(slots=True, eq=False)
@@ -40,6 +47,7 @@ class Trace:
     workflow: str
     tasks: list[TracedTask] = field(default_factory=list)
     stack: list[Guard] = field(default_factory=list)
+    regions: list[str] = field(default_factory=list)  # those around the call, the innermost last
     _chains: list[Chain | None] = field(default_factory=lambda: [None])  # by depth: the chain of branches that came last
     _given: set[str] = field(default_factory=set)
 
@@ -53,6 +61,8 @@ class Trace:
             if guard.condition is not None:
                 self._depend(task, guard.condition)
         self._order(task, ends_of(options.get("after"), self))
+        self._order(task, [(point, REACHED) for point in points_of("when_reached", options, self)])
+        task.fields |= closing_of(options, self.regions, self)
         for each in looked_at:
             self.check(each)
             self._depend(task, each)
@@ -249,11 +259,6 @@ def _status_test(use: Use) -> str:
 # ---- what a trace is asked -------------------------------------------------------------------------------------------
 
 
-def refusal(text: str) -> AuthoringError:
-    """The sentence, with the author's line."""
-    return AuthoringError(text, where=authors_line())
-
-
 def active_trace() -> Trace | None:
     """The trace under way, or None: calls are ordinary calls."""
     return _active.get()
@@ -276,34 +281,6 @@ def tracing(workflow: str) -> Iterator[Trace]:
         yield trace
     finally:
         _active.reset(before)
-
-
-def ends_of(after: object, trace: Trace) -> list[tuple[TracedTask, frozenset[str]]]:
-    """What stands in after=: a reference, an End, or a list of them."""
-    if after is None:
-        return []
-    if isinstance(after, (list, tuple)):
-        return [end for each in after for end in ends_of(each, trace)]
-    if isinstance(after, End):
-        found, ends = after.task, after.ends
-    elif isinstance(after, Reference):
-        found = whole_task(after, "after=")
-        ends = found.usual_ends
-    else:
-        raise refusal(f"after= takes what a step returned, failed(x) and the like, or a list of them, not {after!r}")
-    if found.trace is not trace:
-        raise refusal(f"{found.name} comes from the trace of another workflow")
-    return [(found, ends)]
-
-
-def whole_task(reference: object, where: str) -> TracedTask:
-    """The task whose value this is, not a part of it and nothing made of it."""
-    if not isinstance(reference, Reference):
-        raise refusal(f"{where} takes what a step returned, not {reference!r}")
-    task: TracedTask | None = reference._wf.task
-    if task is None:
-        raise refusal(f"{where} takes what a step returned; {reference._wf.source} is an expression")
-    return task
 
 
 # ---- values ----------------------------------------------------------------------------------------------------------

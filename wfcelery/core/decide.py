@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from wfcelery.core import attempts, births, fan_out, joins, pausing, reopening, run_machine, wait_machine
+from wfcelery.core import attempts, births, fan_out, joins, pausing, regions, reopening, run_machine, wait_machine
 from wfcelery.core.decision import Decision, Missing, RingStep
 from wfcelery.core.draft import Draft, NeedMore, digest
 from wfcelery.core.events import (
@@ -204,7 +204,9 @@ def _advance(draft: Draft) -> None:
                 _stop_with(draft, node, {"type": "ExpressionError", "code": None, "message": str(problem)[:500]})
                 _leave(draft, node, how)
                 continue
-        draft.know(edge.target for edge in node.outbound if len(draft.plan.nodes[edge.target].inbound) > 1)
+        if how == "succeeded" and (node.cancels or node.passes):
+            regions.on_success(draft, node)
+        draft.know(edge.target for edge in node.outbound if _may_be_there(draft.plan.nodes[edge.target]))
         for edge in node.outbound:
             _arrive(draft, edge, edge.fires(how, branch))
 
@@ -247,9 +249,14 @@ def _branch(draft: Draft, node: Node, variables: dict[str, Any]) -> int | None:
     return None
 
 
+def _may_be_there(node: Node) -> bool:
+    """Whether a node may have a row before this way to it has come."""
+    return len(node.inbound) > 1 or node.barred
+
+
 def _arrive(draft: Draft, edge: Edge, fires: bool) -> None:
     node = draft.plan.nodes[edge.target]
-    if len(node.inbound) == 1:
+    if not _may_be_there(node):
         count, verdict = joins.arrive(node, joins.untouched(node), edge, fires)
         row = None
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wfcelery.core import births, wait_machine
+from wfcelery.core import births, regions, wait_machine
 from wfcelery.core.draft import Draft, digest
 from wfcelery.core.rows import StepRow
 from wfcelery.core.states import StepStatus
@@ -12,7 +12,11 @@ from wfcelery.errors import ValueProblem
 
 
 def reach(draft: Draft, node: Node, row: StepRow | None) -> None:
-    """All that the node waited for has come: start it, or skip it by its own `when`."""
+    """All that the node waited for has come: start it, or skip it by its own `when`, or because it comes too late."""
+    late = regions.passed(draft, node) if node.unless_reached else None
+    if late is not None:
+        skip(draft, node, row, "when", by=late)
+        return
     try:
         if node.when is not None and not node.when.holds(draft.scope(node.when.tasks)):
             skip(draft, node, row, "when")

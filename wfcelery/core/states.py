@@ -118,12 +118,12 @@ STEP_TABLE: Mapping[StepStatus | None, Mapping[str, frozenset[StepStatus]]] = {
         "claimed": frozenset({StepStatus.RUNNING}),
         "held": frozenset({StepStatus.HELD}),
         "closed": frozenset({StepStatus.CANCELLED}),
-        "its fan-out is completed": frozenset({StepStatus.SKIPPED}),
+        "its fan-out is completed, or its milestone has passed": frozenset({StepStatus.SKIPPED}),
     },
     StepStatus.HELD: {
         "released": frozenset({StepStatus.READY}),
         "closed": frozenset({StepStatus.CANCELLED}),
-        "its fan-out is completed": frozenset({StepStatus.SKIPPED}),
+        "its fan-out is completed, or its milestone has passed": frozenset({StepStatus.SKIPPED}),
     },
     StepStatus.RUNNING: {
         "result": frozenset({StepStatus.SUCCEEDED}),

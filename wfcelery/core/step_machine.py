@@ -19,12 +19,12 @@ from wfcelery.definition.plan import Node, Plan
 PAUSED = "paused"  # why a step is held whose run is paused
 
 
-def skip(draft: Draft, node: Node, row: StepRow | None, why: str) -> None:
-    """The node will not run: its own `when` was false, or no way to it is left (`dead`)."""
+def skip(draft: Draft, node: Node, row: StepRow | None, why: str, by: str | None = None) -> None:
+    """The node will not run: its own condition was false (`when`), or no way to it is left (`dead`). `by`: the task that said so."""
     row = row or draft.new_row(node)
     draft.run.open_steps += 1
     draft.move(row, StepStatus.SKIPPED, why)
-    draft.note("step_skipped", row, why=why)
+    draft.note("step_skipped", row, why=why, by=by)
     end(draft, row, "skipped" if why == "when" else "dead")
 
 

@@ -11,6 +11,7 @@ from wfcelery.definition.expressions import Expression, Template
 from wfcelery.definition.model import signature as signature_of
 from wfcelery.definition.ordering import node_names, topological
 from wfcelery.definition.plan import NOTHING, Edge, Node, Plan, RetryPolicy
+from wfcelery.definition.regions import closed_by, passed_by
 from wfcelery.definition.shares import Share
 from wfcelery.errors import DefinitionProblems
 
@@ -45,6 +46,8 @@ class _Compiler:
         self.tasks = {task.name: (task, block) for task, block in definition.every_task()}
         self.on_error = on_error_of(definition)
         self.conditional = conditional_blocks(definition)
+        self.closed_by, self.passed_by = closed_by(definition), passed_by(definition)
+        self.barred = frozenset(name for closed in self.closed_by.values() for name in closed)
         self.inbound: dict[str, list[Way]] = {}
         self.outbound: dict[str, list[Way]] = {}
         for way in ways:
@@ -130,12 +133,17 @@ class _Compiler:
         for way in outbound:
             handled |= way.transition | (way.after if way.explicit and way.after is not None else NOTHING)
         entry_of_block = task.type == "parallel" and name.endswith(":fork")
+        begins = task.type != "parallel" or entry_of_block
         return {
             "inbound": tuple(self.edges[(way.source, way.target)] for way in inbound),
             "outbound": tuple(self.edges[(way.source, way.target)] for way in outbound),
             "join": task.join if isinstance(task.join, int) and not entry_of_block else None,
             "cancel_rest": task.cancel_rest and task.success is None and not entry_of_block,
             "handles": frozenset(handled & _HANDLED),
+            "cancels": () if entry_of_block else self.closed_by.get(name, ()),
+            "barred": name in self.barred,
+            "passes": () if entry_of_block else tuple(self.passed_by.get(name, ())),
+            "unless_reached": task.unless_reached if begins else (),
         }
 
     def fork(self, name: str) -> Node:

@@ -44,6 +44,12 @@ def _names(value: Any) -> Any:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
+def _set(value: Any) -> Any:
+    """Names whose order says nothing."""
+    names = _names(value)
+    return tuple(sorted(set(names))) if isinstance(names, tuple) and all(isinstance(name, str) for name in names) else names
+
+
 def _stored(value: Any) -> Any:
     """The stored form of what an author wrote; what is stored already stays as it is."""
     if isinstance(value, dict):
@@ -117,6 +123,7 @@ def _label(value: Any) -> Any:
 Span = Annotated[float, BeforeValidator(_span)]
 MaybeSpan = Annotated[float | None, BeforeValidator(_span)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+NameSet = Annotated[tuple[str, ...], BeforeValidator(_set)]
 Stored = Annotated[Any, BeforeValidator(_stored)]
 Condition = Annotated[str, BeforeValidator(_condition)]
 MaybeShare = Annotated[int | str | None, BeforeValidator(written)]
@@ -202,6 +209,10 @@ class Task(_Strict):
     commit: Literal["group", "each"] = "group"
     after: Annotated[tuple[After, ...], BeforeValidator(_after)] = ()
     needs: Names = ()
+    when_reached: NameSet = ()  # tasks without whose success this one does not begin
+    unless_reached: NameSet = ()  # tasks after whose success this one does not begin any more
+    region: NameSet = ()  # what `cancels` may name it by, with others
+    cancels: NameSet = ()  # regions and tasks that are closed when this one has succeeded
     join: Annotated[int, Field(ge=1)] | Literal["all"] | None = None
     cancel_rest: bool = False
     on_success: Names = ()

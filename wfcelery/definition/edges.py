@@ -55,10 +55,11 @@ def on_error_of(definition: Definition) -> dict[str, str]:
 
 
 def conditional_blocks(definition: Definition) -> frozenset[str]:
-    """The parallel blocks whose fork may be skipped: by their own `when`, or by that of a block around them."""
+    """The parallel blocks whose fork may be skipped: by a condition of their own, or by that of a block around them."""
     found: set[str] = set()
     for task, block in definition.every_task():
-        if task.type == "parallel" and (task.when is not None or (block is not None and block.name in found)):
+        asked = task.when is not None or bool(task.unless_reached)
+        if task.type == "parallel" and (asked or (block is not None and block.name in found)):
             found.add(task.name)
     return frozenset(found)
 
@@ -107,6 +108,10 @@ class _Ways:
             way = self._way(name, task.name)
             if way is not None:
                 way.needs = self._usual(name, SUCCEEDED)
+        for name in task.when_reached:
+            way = self._way(name, task.name)
+            if way is not None:
+                way.after = SUCCEEDED if way.after is None else way.after & SUCCEEDED
 
     def _outbound(self, task: Task) -> None:
         for _, ends, target in task.transitions:

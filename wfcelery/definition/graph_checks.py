@@ -15,6 +15,7 @@ from wfcelery.definition.edges import Way, counted, ways_of
 from wfcelery.definition.expressions import Expression, Template
 from wfcelery.definition.findings import Findings, Path
 from wfcelery.definition.ordering import node_names, topological
+from wfcelery.definition.region_checks import check_regions
 from wfcelery.errors import ExpressionError
 
 _MOST_WATCHED = 300  # tasks whose ends are told apart; beyond, what excludes each other is not looked for
@@ -35,6 +36,7 @@ def check_graph(definition: Definition, findings: Findings) -> None:
     graph.check_references()
     graph.check_sleeps()
     graph.check_publishing()
+    check_regions(definition, findings, graph.ends_before)
 
 
 def _task_of(node: str) -> str:
@@ -211,13 +213,21 @@ class _Graph:
                 way = f"add needs: [{name}] for its value, or after: [{name}]"
             self.findings.of_task(task, path, f"it looks at {name}, which need not have ended by then: {way}")
 
+    def ends_before(self, first: str, second: str) -> bool:
+        """Whether the first task has surely ended when the second begins."""
+        if first not in self.bit or second not in self.bit:
+            return False
+        entry = f"{second}:fork" if self.findings.tasks[second].type == "parallel" else second
+        return bool(self.ended[entry] & self.bit[first])
+
     # ---- sleeps and variables ----------------------------------------------------------------------------------------
 
     def check_sleeps(self) -> None:
         """A sleep that nothing waits for is a mistake, unless what waits for it could not be read."""
         looked_at = _tasks_in(self.definition.output) if self.definition.output is not None else frozenset()
         for task in self.findings.tasks.values():
-            followed = self.outbound.get(task.name) or task.name in looked_at | self.findings.misnamed or self.findings.left_out
+            seen = task.name in looked_at | self.findings.misnamed
+            followed = self.outbound.get(task.name) or task.cancels or seen or self.findings.left_out
             if task.type == "sleep" and not followed:
                 self.findings.of_task(task, (), "nothing comes after this sleep, so it holds up nothing but the end of the run")
 

@@ -15,7 +15,9 @@ from wfcelery.definition.expressions import bare
 __all__ = ["After", "Branch", "Definition", "Parameter", "RetrySpec", "Task", "canonical", "canonical_json", "signature"]
 
 # What people read, and what the edges, the blocks and the workflow's defaults say in another way.
-_NOT_SIGNED = frozenset({"label", "description", "after", "needs", "decision", "args", "input", "on_error", "tasks", *TRANSITIONS})
+_NOT_SIGNED = frozenset(
+    {"label", "description", "after", "needs", "when_reached", "decision", "args", "input", "on_error", "tasks", *TRANSITIONS}
+)
 
 
 def canonical(definition: Definition) -> dict[str, Any]:

@@ -75,6 +75,10 @@ class Node:
     outbound: tuple[Edge, ...] = ()
     join: int | None = None
     cancel_rest: bool = False
+    cancels: tuple[str, ...] = ()  # nodes that are closed when it has succeeded
+    barred: bool = False  # whether another node may close it before it is reached
+    passes: tuple[str, ...] = ()  # nodes that do not begin any more when it has succeeded
+    unless_reached: tuple[str, ...] = ()  # nodes after whose success it does not begin
     when: Expression | None = None
     with_items: Template | None = None
     filter: Expression | None = None  # asked for each element of the list: those for which it is false are left out

@@ -24,7 +24,7 @@ _OF_ACTIONS = (
 )
 _OF_SLEEPS = ("duration", "until")
 _OF_LAST = ("output", "message", "code")
-_LEADING = (*TRANSITIONS, "decision", "publish", "on_error")
+_LEADING = (*TRANSITIONS, "decision", "publish", "on_error", "cancels")
 _FOREIGN = {
     "action": (*_OF_SLEEPS, *_OF_LAST, "tasks"),
     "sleep": (*_OF_ACTIONS, *_OF_LAST, "tasks"),
@@ -62,7 +62,7 @@ def check_shape(definition: Definition, findings: Findings) -> None:
                 findings.unknown_task(task, path, name)
             elif name == task.name:
                 findings.of_task(task, path, "a task cannot come after itself")
-            elif path[0] in ("after", "needs") and findings.tasks[name].type in _LAST:
+            elif path[0] in ("after", "needs", "when_reached") and findings.tasks[name].type in _LAST:
                 findings.of_task(task, path, f"nothing comes after {name}: it ends the run")
 
 
@@ -72,6 +72,8 @@ def names_in(task: Task) -> Iterator[tuple[Path, str]]:
         yield ("after", number), after.task
     for number, name in enumerate(task.needs):
         yield ("needs", number), name
+    for number, name in enumerate(task.when_reached):
+        yield ("when_reached", number), name
     for key in TRANSITIONS:
         for number, name in enumerate(getattr(task, key)):
             yield (key, number), name

@@ -21,7 +21,7 @@ def test_the_public_names_are_these() -> None:
         "NotAllowedNow NotFound Retry RetryLater Run RunCancelled RunFailed RunTimedOut Schedule Step StepContext StepError "
         "StillRunning Submitted WfceleryError Workflow add_items adopt after astart_workflow batched cancelled complete_items completed "
         "current_step either end error expr fail failed get_run get_schedule install is_none list_schedules not_ once otherwise publish "
-        "required rerun_failed schedule sleep sleep_until start_workflow step succeeded text timed_out when workflow"
+        "region required rerun_failed schedule sleep sleep_until start_workflow step succeeded text timed_out when workflow"
     )
 
 

@@ -26,6 +26,7 @@ from wfcelery import (
     is_none,
     otherwise,
     publish,
+    region,
     sleep,
     sleep_until,
     step,
@@ -126,6 +127,31 @@ def test_after_takes_no_expression() -> None:
 
 def test_after_takes_no_class() -> None:
     assert "not <class 'int'>" in told_by(lambda order: after(int))
+
+
+def test_cancels_takes_a_region_or_what_a_step_returned() -> None:
+    def foreign(order: Any) -> None:
+        kept: list[Any] = []
+
+        @workflow
+        def other(order: Order) -> None:
+            kept.append(region("there"))
+            reserve(order.sku, 1)
+
+        _ = other.definition
+        notify.options(cancels=kept[0])(order.id)
+
+    assert "cancels= takes what a step returned, not 'search'" in told_by(lambda order: notify.options(cancels="search")(order.id))
+    assert "the region there comes from the trace of another workflow" in told_by(foreign)
+    assert "region() is a name of letters" in told_by(lambda order: region("no way"))
+
+
+def test_a_milestone_is_what_a_step_returned() -> None:
+    for told in (
+        told_by(lambda order: notify.options(when_reached="booked")(order.id)),
+        told_by(lambda order: notify.options(unless_reached="booked")(order.id)),
+    ):
+        assert "_reached= takes what a step returned, not 'booked'" in told
 
 
 def test_either_is_of_steps() -> None:

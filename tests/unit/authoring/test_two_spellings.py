@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests.unit.authoring.shop import Order, apologise, charge, label, notify, refund, reserve, ship
-from wfcelery import Failed, Retry, after, either, end, error, expr, fail, failed, otherwise, publish, sleep, text, when, workflow
+from wfcelery import Failed, Retry, after, either, end, error, expr, fail, failed, otherwise, publish, region, sleep, text, when, workflow
 from wfcelery.definition.compile import compile_plan
 from wfcelery.definition.model import Definition, signature
 from wfcelery.definition.problems import problems
@@ -96,6 +96,36 @@ def test_end_and_fail_in_python_and_in_yaml_have_one_signature() -> None:
 
     assert signature(guarded.definition) == signature(written)
     assert problems(guarded.definition) == []
+
+
+CALLED_OFF = """
+name: called_off
+parameters: {order: {type: object, required: true}}
+tasks:
+  - {name: reserve, action: tests.unit.authoring.shop.reserve, region: [goods, all_of_it],
+     input: {sku: "{{ parameters.order.sku }}", quantity: 1}}
+  - {name: charge, action: tests.unit.authoring.shop.charge, region: all_of_it, when_reached: reserve,
+     input: {order_id: "{{ parameters.order.id }}", amount: "{{ parameters.order.total }}"}}
+  - {name: sleep, type: sleep, duration: 2d, cancels: all_of_it}
+  - {name: notify, action: shop.tasks.notify, after: {reserve: succeeded}, unless_reached: [charge, sleep], cancels: [goods, charge]}
+"""
+
+
+def test_regions_and_milestones_have_one_signature_in_both_spellings() -> None:
+    @workflow
+    def called_off(order: Order) -> None:
+        goods = region("goods")
+        with region("all_of_it") as everything:
+            with goods:
+                stock = reserve(order.sku, 1)
+            paid = charge.options(when_reached=stock)(order.id, order.total)
+        late = sleep("2d", cancels=everything)
+        notify.options(when_reached=[stock], unless_reached=[late, paid], cancels=[paid, goods])()
+
+    written = Definition.model_validate(yaml.safe_load(CALLED_OFF))
+
+    assert signature(called_off.definition) == signature(written)
+    assert [str(problem) for problem in problems(called_off.definition)] == []
 
 
 def test_another_condition_is_another_signature() -> None:

@@ -100,6 +100,20 @@ WRONG: list[tuple[str, list[dict[str, Any]], dict[str, Any], str]] = [
     ("out of bounds", [task("a", priority=300)], {}, "tasks.a.priority: it should be less than or equal to 255"),
     ("no name", [{"action": "x"}], {}, "tasks[0].name: it is missing"),
     ("unknown end", [A, task("b", after=[{"a": "exploded"}])], {}, "tasks.b.after"),
+    ("region of nobody", [task("a", region="r")], {}, "warning: tasks.a.region: no task cancels the region r"),
+    ("unknown region", [task("a", region="search"), task("b", cancels="saerch"), task("c", cancels="search")], {}, "tasks.b.cancels: there is no region and no task 'saerch'; did you mean search?"),
+    ("cancels itself", [task("a", cancels="a")], {}, "tasks.a.cancels: a task cannot cancel itself"),
+    ("cancels its region", [task("a", region="r", cancels="r"), task("b", region="r")], {}, "tasks.a.cancels: a task cannot cancel itself: it stands in the region r"),
+    ("cancels what comes", [task("a", cancels="b"), task("b", after="a")], {}, "tasks.a.cancels: it cancels b, which begins only after it and so never would"),
+    ("cancels what has been", [A, task("b", after="a", cancels="a")], {}, "tasks.b.cancels: it cancels a, which has ended by then"),
+    ("region like a task", [A, task("b", region="a"), task("c", cancels="a")], {}, "tasks.b.region: a task is called a: `cancels` could not tell the two"),
+    ("region of no name", [task("a", region="no way")], {}, "tasks.a.region: 'no way' is no name for a region"),
+    ("end cancels", [A, B, {"name": "z", "type": "end", "after": "a", "cancels": "b"}], {}, "tasks.z.cancels: a task of type end takes no cancels: nothing comes after it"),
+    ("unknown milestone", [task("booked"), task("b", when_reached="boked")], {}, "tasks.b.when_reached[0]: there is no task 'boked'; did you mean booked?"),
+    ("unknown end of it", [task("left"), task("b", unless_reached="lft")], {}, "tasks.b.unless_reached: there is no task 'lft'; did you mean left?"),
+    ("its own milestone", [task("a", unless_reached="a")], {}, "tasks.a.unless_reached: a task cannot wait for itself"),
+    ("milestone behind it", [task("a", unless_reached="b"), task("b", after="a")], {}, "tasks.a.unless_reached: b comes after it, so that it is never too late: leave it out"),
+    ("milestone before it", [A, task("b", after="a", unless_reached="a")], {}, "tasks.b.unless_reached: it begins after a, and so never would"),
     ("what cannot be stored", [task("a", input={"x": object()})], {}, "tasks.a.input"),
 ]  # fmt: skip
 
@@ -129,6 +143,8 @@ RIGHT: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
     ("items that are chosen", [task("a", with_items=[1], when="parameters.x and item.y", filter="index > 2", batch_size=3, success="80%", cancel_rest=True, tolerate=2)], {"parameters": {"x": {}}}),
     ("an input called when", [task("a", input={"when": "no {{ parameters.x }}"})], {"parameters": {"x": {}}}),
     ("retry", [task("a", retry={"on_error": "error.type == 'X' and error.code is none", "non_retryable": ["Y"], "total": "1h"})], {}),
+    ("region", [task("a", region=["r", "s"]), task("b", after="a", region="r"), task("c", cancels="r"), {"name": "t", "type": "sleep", "duration": 1, "cancels": ["s", "c"]}], {}),
+    ("milestone", [A, task("b", after="a"), task("c", when_reached="a", unless_reached="b", input={"x": "{{ task.a.result }}"})], {}),
     ("system", [task("a", input={"x": "{{ system.run_id }} {{ system.workflow_start }}"})], {}),
 ]  # fmt: skip
 

@@ -112,8 +112,12 @@ def skipped_steps_have_a_reason(case: Case) -> Iterator[str]:
             yield f"step {row.name} is skipped, and has an attempt"
         elif reason is None or (case.story is not None and told and told[-1] != reason):
             yield f"step {row.name} is skipped because of {row.why!r}, and its history says {told[-1] if told else None!r}"
-        elif case.plan is not None and reason == "when" and row.name in case.plan.nodes and case.plan.nodes[row.name].when is None:
+        elif case.plan is not None and reason == "when" and row.name in case.plan.nodes and not _is_asked(case.plan.nodes[row.name]):
             yield f"step {row.name} is skipped by its `when`, and has none"
+
+
+def _is_asked(node: Node) -> bool:
+    return node.when is not None or bool(node.unless_reached)
 
 
 @invariant(14, "join", "A step begins once, and a join when its rule holds: all ways have come, or as many as it asks for.")
