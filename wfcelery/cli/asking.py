@@ -1,4 +1,4 @@
-"""`wfcelery runs cancel | terminate | pause | resume`: what people ask runs to do."""
+"""`wfcelery runs cancel | terminate | pause | resume | retry`: what people ask runs to do."""
 
 from __future__ import annotations
 
@@ -57,6 +57,12 @@ def pause(ctx: click.Context, /, run: tuple[str, ...], reason: str | None, by: s
 def resume(ctx: click.Context, /, run: tuple[str, ...], by: str | None, as_json: bool) -> None:
     """Let paused runs go on."""
     _ask(ctx, run, "resume", None, by, as_json)
+
+
+@_verb
+def retry(ctx: click.Context, /, run: tuple[str, ...], by: str | None, as_json: bool) -> None:
+    """Give everything that stopped failed or timed-out runs another episode, with new budgets."""
+    _ask(ctx, run, "retry", None, by, as_json)
 
 
 def _ask(ctx: click.Context, runs: tuple[str, ...], verb: str, reason: str | None, by: str | None, as_json: bool) -> None:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from wfcelery.core import attempts, births, fan_out, joins, pausing, regions, reopening, run_machine, wait_machine
+from wfcelery.core import attempts, births, by_hand, fan_out, joins, pausing, regions, reopening, run_machine, wait_machine
 from wfcelery.core.decision import Decision, Missing, RingStep
 from wfcelery.core.draft import Draft, NeedMore, digest
 from wfcelery.core.events import (
     Begun,
     CancelAsked,
+    CompleteAsked,
     DeadlinePassed,
     Expanded,
     Fact,
@@ -32,6 +33,8 @@ from wfcelery.core.events import (
     RerunAsked,
     ResumeAsked,
     RetryAsked,
+    RunRetryAsked,
+    SkipAsked,
     Succeeded,
     TerminateAsked,
     WaitCame,
@@ -39,7 +42,7 @@ from wfcelery.core.events import (
 from wfcelery.core.reaching import reach
 from wfcelery.core.rows import NO_ITEM, RunRow, Slice, StepRow
 from wfcelery.core.states import RUN_ENDED, RunStatus, StepStatus
-from wfcelery.core.step_machine import hand_back, is_current, skip
+from wfcelery.core.step_machine import OPERATOR, hand_back, is_current, skip
 from wfcelery.definition.plan import Edge, Node
 from wfcelery.errors import ValueProblem
 
@@ -60,17 +63,21 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     GracePassed: run_machine.on_grace_passed,
     RetryAsked: reopening.on_retry_asked,
     RerunAsked: reopening.on_rerun_asked,
+    RunRetryAsked: reopening.on_run_retry_asked,
+    SkipAsked: by_hand.on_skip_asked,
+    CompleteAsked: by_hand.on_complete_asked,
     ItemsAdded: births.on_items_added,
     ItemsCompleted: fan_out.on_items_completed,
 }
+_REOPENING = (RetryAsked, RunRetryAsked, RerunAsked, SkipAsked, CompleteAsked)
 # More items before the ends of others, lest the last of them ends the fan-out; then results, what ends or reopens the
 # run, the rest; only then the graph advances. Where a pause stands among them says `_in_order`.
 _ORDER: tuple[tuple[type, ...], ...] = (
     (ItemsAdded,),
     (Succeeded, Failed, GroupEnded, Reported),
-    (CancelAsked, TerminateAsked, DeadlinePassed, GracePassed, RetryAsked, RerunAsked),
+    (CancelAsked, TerminateAsked, DeadlinePassed, GracePassed, *_REOPENING),
 )
-_ANSWERED = (RetryAsked, RerunAsked, ItemsAdded, ItemsCompleted)  # of a run that has ended, too: the history says why not
+_ANSWERED = (*_REOPENING, ItemsAdded, ItemsCompleted)  # of a run that has ended, too: the history says why not
 
 
 def decide(view: Slice, facts: Sequence[Fact], mint: Callable[[], UUID]) -> Decision | Missing:
@@ -215,7 +222,7 @@ def _leave(draft: Draft, node: Node, how: str) -> None:
     """A step that ends while the run is ending is recorded and advances nothing; a retry of the run will."""
     row = draft.named.get(node.name)
     if row is not None and how != "cancelled" and row.why != "unhandled":
-        row.why = f"unadvanced:{how}"
+        row.why = f"unadvanced:{OPERATOR if row.why == OPERATOR else how}"
         draft.note("step_unadvanced", row)
 
 

@@ -161,6 +161,32 @@ class RetryAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class RunRetryAsked:
+    """Everything that stopped the run shall be tried again, under new episodes."""
+
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SkipAsked:
+    """A step shall not run, or no longer count as failed."""
+
+    task: str
+    reason: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteAsked:
+    """A step shall be worth this, in stored form, without having run."""
+
+    task: str
+    value: Any
+    reason: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RerunAsked:
     """The failed items of a fan-out, and no others, shall run again."""
 
@@ -202,6 +228,9 @@ Fact = (
     | DeadlinePassed
     | GracePassed
     | RetryAsked
+    | RunRetryAsked
+    | SkipAsked
+    | CompleteAsked
     | RerunAsked
     | ItemsAdded
     | ItemsCompleted

@@ -236,6 +236,8 @@ _FACTS: dict[str, Callable[[Folded, Mapping[str, Any]], None]] = {
     "fan_out_decided": _nothing,
     "items_handed_back": _items_become(StepStatus.READY),
     "retry_refused": _nothing,
+    "skip_refused": _nothing,
+    "complete_refused": _nothing,
     "pause_refused": _nothing,
     "resume_refused": _nothing,
 }

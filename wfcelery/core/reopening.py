@@ -13,15 +13,16 @@ from itertools import chain
 from wfcelery.core import backlog, fan_out
 from wfcelery.core.asking import refusal
 from wfcelery.core.draft import Draft, ranges
-from wfcelery.core.events import RerunAsked, RetryAsked
+from wfcelery.core.events import RerunAsked, RetryAsked, RunRetryAsked
 from wfcelery.core.quorums import is_lost, too_few
 from wfcelery.core.reaching import reach
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.run_machine import become
 from wfcelery.core.states import RUN_ENDED, RunStatus, StepStatus
-from wfcelery.core.step_machine import ended_by_itself
+from wfcelery.core.step_machine import OPERATOR, ended_by_itself
 
 _MAY_GO_ON = (RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.RUNNING, RunStatus.WAITING)
+_FAILED = (StepStatus.FAILED, StepStatus.TIMED_OUT)
 
 
 def on_retry_asked(draft: Draft, fact: RetryAsked) -> None:
@@ -41,13 +42,13 @@ def on_retry_asked(draft: Draft, fact: RetryAsked) -> None:
         draft.note("retry_refused", row, by=fact.by)
         return
     if ended:
-        _reopen_run(draft, fact.by)
+        reopen_run(draft, fact.by)
     draft.decision.retried.append(row.id)
     if row.item == NO_ITEM:
         _again(draft, row, fact.by)
     else:
         _item_again(draft, row, stopped, fact.by)
-    _go_on(draft, stopped, ended)
+    go_on(draft, stopped, ended)
 
 
 def on_rerun_asked(draft: Draft, fact: RerunAsked) -> None:
@@ -64,25 +65,66 @@ def on_rerun_asked(draft: Draft, fact: RerunAsked) -> None:
         draft.note("retry_refused", step=fact.task, why="too few of its items are left that could succeed", by=fact.by)
         return
     if ended:
-        _reopen_run(draft, fact.by)
+        reopen_run(draft, fact.by)
+    _all_items_again(draft, row, failed, stopped, fact.by)
+    go_on(draft, stopped, ended)
+
+
+def _all_items_again(draft: Draft, row: StepRow, failed: list[StepRow], stopped: list[StepRow], by: str | None) -> None:
     draft.decision.retried.extend(item.id for item in [row, *failed])
     _items_again(draft, row, failed, stopped)
     for to in (StepStatus.READY, StepStatus.HELD):
         numbers = ranges(item.item for item in failed if item.status is to)
         if numbers:
-            draft.note("items_reopened", row, items=numbers, to=str(to), by=fact.by)
+            draft.note("items_reopened", row, items=numbers, to=str(to), by=by)
     _reopen_fan_out(draft, row, failed, stopped)
-    _go_on(draft, stopped, ended)
 
 
-def _reopen_run(draft: Draft, by: str | None) -> None:
+def on_run_retry_asked(draft: Draft, fact: RunRetryAsked) -> None:
+    """Everything that stopped the run gets another episode at once; a run that timed out goes on without its deadline."""
+    run, stopped = draft.run, draft.stopped_rows()
+    ended = run.status in RUN_ENDED
+    standing = [row for row in stopped if row.item == NO_ITEM and row.why == "unhandled" and row.status in _FAILED]
+    again = [(row, found) for row in standing if (found := _items_to_run(draft, row, stopped)) is not None]
+    why: str | None = None
+    if run.status not in _MAY_GO_ON or (run.ending is not None and not ended):
+        why = f"the run is {run.status}"
+    elif ended_by_itself(draft.plan, run):
+        why = "the run has come to its end by itself"
+    elif not again and not (stopped and run.status is RunStatus.TIMED_OUT):
+        why = "nothing of it has failed that could be tried again"
+    if why is not None:
+        draft.note("retry_refused", why=why, by=fact.by)
+        return
+    if ended:
+        reopen_run(draft, fact.by)
+    for row, failed in again:
+        if failed:
+            _all_items_again(draft, row, failed, stopped, fact.by)
+        else:
+            draft.decision.retried.append(row.id)
+            _again(draft, row, fact.by)
+    go_on(draft, stopped, ended)
+
+
+def _items_to_run(draft: Draft, row: StepRow, stopped: list[StepRow]) -> list[StepRow] | None:
+    """The failed items of a fan-out, none of a plain step; None: of a fan-out that they could not save."""
+    if not (row.wants and row.items_left is not None):
+        return []
+    failed = sorted(_failed_items(row, stopped), key=lambda item: item.item)
+    lost = is_lost(draft.plan.nodes[row.name], row, failed=-len(failed), ended=-len(failed))
+    return None if lost or not failed else failed
+
+
+def reopen_run(draft: Draft, by: str | None) -> None:
+    """A run that has ended goes on."""
     run = draft.run
     become(draft, RunStatus.RUNNING)
     run.ending = run.error = run.reason = None
     draft.note("run_reopened", by=by)
 
 
-def _go_on(draft: Draft, stopped: list[StepRow], ended: bool) -> None:
+def go_on(draft: Draft, stopped: list[StepRow], ended: bool) -> None:
     """What the end of the run had closed goes on; what nobody retried stands."""
     if ended:
         _reopen_stopped(draft, stopped)
@@ -104,7 +146,7 @@ def _again(draft: Draft, row: StepRow, by: str | None) -> None:
     if row.attempt == 0:  # it never had an input
         draft.anew.append(row)
         return
-    _clear(row)
+    clear(row)
     row.failures = row.lost = 0
     row.error = None
     draft.run.open_steps += 1
@@ -144,7 +186,7 @@ def _items_again(draft: Draft, row: StepRow, failed: list[StepRow], stopped: lis
         going_on = 0 if fan_out.is_waiting(row) else sum(not _was_held(item) for item in _closed_items(row, stopped))
         room = max(node.concurrency - _in_flight(row) - going_on, 0)
     for number, item in enumerate(failed):
-        _clear(item)
+        clear(item)
         item.failures = item.lost = 0
         item.error = None
         draft.move(item, *((StepStatus.READY, None) if number < room else (StepStatus.HELD, "again")))
@@ -193,10 +235,10 @@ def _reopen_stopped(draft: Draft, stopped: list[StepRow]) -> None:
                 _open_again(draft, row)
         elif why.startswith("unadvanced:"):
             how = why.removeprefix("unadvanced:")
-            row.why = {"skipped": "when", "dead": "dead"}.get(how)
+            row.why = {"skipped": "when", "dead": "dead", OPERATOR: OPERATOR}.get(how)
             draft.write(row)
             draft.note("step_advanced", row)
-            draft.ended.append((draft.plan.nodes[row.name], how))
+            draft.ended.append((draft.plan.nodes[row.name], "skipped" if how == OPERATOR else how))
 
 
 def _failed_items(row: StepRow, stopped: list[StepRow]) -> list[StepRow]:
@@ -234,7 +276,7 @@ def _open_items(draft: Draft, row: StepRow, items: list[StepRow], in_flight: int
 def _open_again(draft: Draft, row: StepRow) -> None:
     was = StepStatus((row.why or "").partition(":")[2])
     to = StepStatus.READY if was is StepStatus.RUNNING else was
-    _clear(row)
+    clear(row)
     row.ring = row.item == NO_ITEM and to is StepStatus.READY
     draft.move(row, to, "concurrency" if to is StepStatus.HELD else None)
     draft.note("step_reopened", row, to=str(to))
@@ -256,6 +298,7 @@ def _what_stands(stopped: Iterable[StepRow]) -> dict[str, object] | None:
     return None
 
 
-def _clear(row: StepRow) -> None:
+def clear(row: StepRow) -> None:
+    """No attempt is the row's own any more."""
     row.token = row.claimed_by = row.child = None
     row.delay = None

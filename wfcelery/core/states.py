@@ -100,6 +100,7 @@ RUN_TABLE: Mapping[RunStatus | None, Mapping[str, frozenset[RunStatus]]] = {
 }
 
 _BORN = frozenset({StepStatus.READY, StepStatus.HELD, StepStatus.WAITING})
+_BY_HAND = frozenset({StepStatus.SKIPPED, StepStatus.SUCCEEDED})
 
 STEP_TABLE: Mapping[StepStatus | None, Mapping[str, frozenset[StepStatus]]] = {
     None: {
@@ -113,17 +114,20 @@ STEP_TABLE: Mapping[StepStatus | None, Mapping[str, frozenset[StepStatus]]] = {
         "reached": _BORN | {StepStatus.RUNNING, StepStatus.SUCCEEDED, StepStatus.FAILED},
         "dead or its when is false": frozenset({StepStatus.SKIPPED}),
         "closed": frozenset({StepStatus.CANCELLED}),
+        "decided by hand": _BY_HAND,
     },
     StepStatus.READY: {
         "claimed": frozenset({StepStatus.RUNNING}),
         "held": frozenset({StepStatus.HELD}),
         "closed": frozenset({StepStatus.CANCELLED}),
         "its fan-out is completed, or its milestone has passed": frozenset({StepStatus.SKIPPED}),
+        "decided by hand": _BY_HAND,
     },
     StepStatus.HELD: {
         "released": frozenset({StepStatus.READY}),
         "closed": frozenset({StepStatus.CANCELLED}),
         "its fan-out is completed, or its milestone has passed": frozenset({StepStatus.SKIPPED}),
+        "decided by hand": _BY_HAND,
     },
     StepStatus.RUNNING: {
         "result": frozenset({StepStatus.SUCCEEDED}),
@@ -140,14 +144,15 @@ STEP_TABLE: Mapping[StepStatus | None, Mapping[str, frozenset[StepStatus]]] = {
         "what it waited for came": frozenset({StepStatus.SUCCEEDED, StepStatus.FAILED}),
         "its items ended": frozenset({StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.TIMED_OUT}),
         "closed": frozenset({StepStatus.CANCELLED}),
+        "decided by hand": _BY_HAND,
     },
     StepStatus.SUCCEEDED: {},
-    StepStatus.FAILED: {"retry": _BORN | {StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.CANCELLED}},
+    StepStatus.FAILED: {"decided by hand": _BY_HAND, "retry": _BORN | {StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.CANCELLED}},
     StepStatus.SKIPPED: {},
     StepStatus.CANCELLED: {
         "reopened by a retry": _BORN | {StepStatus.BLOCKED, StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.SKIPPED}
     },
-    StepStatus.TIMED_OUT: {"retry": _BORN | {StepStatus.CANCELLED}},
+    StepStatus.TIMED_OUT: {"decided by hand": _BY_HAND, "retry": _BORN | {StepStatus.CANCELLED}},
 }
 
 WAIT_TABLE: Mapping[WaitStatus | None, Mapping[str, frozenset[WaitStatus]]] = {

@@ -16,6 +16,7 @@ from wfcelery.core.rows import NO_ITEM, Ended, RunRow, StepRow
 from wfcelery.core.states import RunStatus, StepStatus
 from wfcelery.definition.plan import Node, Plan
 
+OPERATOR = "operator"  # why a step is skipped that somebody has skipped by hand
 PAUSED = "paused"  # why a step is held whose run is paused
 
 

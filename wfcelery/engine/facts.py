@@ -6,6 +6,7 @@ from uuid import UUID
 
 from wfcelery.core.events import (
     CancelAsked,
+    CompleteAsked,
     Fact,
     ItemsAdded,
     ItemsCompleted,
@@ -14,6 +15,8 @@ from wfcelery.core.events import (
     RerunAsked,
     ResumeAsked,
     RetryAsked,
+    RunRetryAsked,
+    SkipAsked,
     TerminateAsked,
 )
 from wfcelery.store.inbox import InboxRow
@@ -40,5 +43,11 @@ def fact_of(row: InboxRow) -> Fact:
             return ItemsCompleted(data["task"], by)
         case "rerun_failed":
             return RerunAsked(data["task"], by)
+        case "skip":
+            return SkipAsked(data["task"], reason, by)
+        case "complete":
+            return CompleteAsked(data["task"], data["value"], reason, by)
+        case "retry" if "step" not in data:
+            return RunRetryAsked(by)
         case _:
             return RetryAsked(UUID(data["step"]), by)

@@ -25,8 +25,10 @@ _ACTIONS: Mapping[str, Sequence[str]] = {
     "waiting": ("pause", "cancel", "terminate"),
     "paused": ("resume", "cancel", "terminate"),
     "cancelling": ("terminate",),
+    "failed": ("retry",),
+    "timed_out": ("retry",),
 }
-_BY_STATUS = ("pause", "resume")  # the others are asked for the end, which one that has ended has already, or look for themselves
+_BY_STATUS = ("pause", "resume", "retry")  # the others are asked for the end, which one that has ended has already, or look for themselves
 
 
 def allowed_actions(status: str) -> Sequence[str]:
@@ -37,13 +39,13 @@ def allowed_actions(status: str) -> Sequence[str]:
 def ask(context: Context, run: UUID, verb: str, reason: str | None = None, by: str | None = None, **options: Any) -> None:
     """Ask a run for one of its actions, and ring. `reason` and `by` are kept in its history and in the audit.
 
-    Raises NotFound; NotAllowedNow where a run that stands as this one does cannot be paused or resumed; InvalidInput where
+    Raises NotFound; NotAllowedNow where a run that stands as this one does cannot be paused, resumed or retried; InvalidInput where
     reason or actor is no text.
     """
     for name, given in (("reason", reason), ("by", by)):
         if given is not None:
             check_text(verb, name, given)
-    tell(context, run, verb, {"reason": reason or (None if verb == "resume" else f"operator {verb}"), "by": by}, options)
+    tell(context, run, verb, {"reason": reason or (None if verb in ("resume", "retry") else f"operator {verb}"), "by": by}, options)
 
 
 def tell(context: Context, run: UUID, verb: str, data: Mapping[str, Any], options: Mapping[str, Any]) -> None:

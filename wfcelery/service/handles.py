@@ -27,7 +27,7 @@ from wfcelery.errors import (
     StepError,
     StillRunning,
 )
-from wfcelery.service import asking, definitions, runs
+from wfcelery.service import asking, by_hand, definitions, runs
 from wfcelery.service.context import current
 from wfcelery.service.expecting import Expectations
 
@@ -114,6 +114,24 @@ class Run(Generic[R_co]):
         """Let a paused run go on. Raises `NotAllowedNow` where it is not paused."""
         asking.ask(current(), UUID(self.id), "resume", by=by)
 
+    def retry(self, *, by: str | None = None) -> None:
+        """Try everything again, at once, that stopped a failed or timed-out run. Raises `NotAllowedNow` where it has not failed."""
+        asking.ask(current(), UUID(self.id), "retry", by=by)
+
+    def skip(self, step: str, reason: str = "operator skip", *, by: str | None = None) -> None:
+        """Skip a step; what comes after it goes on as behind a `when` that was false, and so does a run that failed by it.
+
+        Raises `NotFound`, and `NotAllowedNow` where the step is being executed or is over.
+        """
+        by_hand.skip(current(), UUID(self.id), step, reason, by)
+
+    def complete(self, step: str, result: object = None, reason: str = "operator complete", *, by: str | None = None) -> None:
+        """Let a step be worth `result`, as if its code had returned it; a run that failed by it goes on.
+
+        Raises as `skip`, and `InvalidInput` where this process knows the step and its annotation promises another result.
+        """
+        by_hand.complete(current(), UUID(self.id), step, result, reason, by)
+
     def history(self) -> Sequence[HistoryEntry]:
         """Everything that happened to the run, one entry a commit, oldest first."""
         return [HistoryEntry(row.version, row.at, row.facts) for row in runs.history_of(current(), UUID(self.id))]
@@ -141,6 +159,18 @@ class Run(Generic[R_co]):
     async def aresume(self, *, by: str | None = None) -> None:
         """`resume` from a coroutine."""
         await asyncio.to_thread(self.resume, by=by)
+
+    async def aretry(self, *, by: str | None = None) -> None:
+        """`retry` from a coroutine."""
+        await asyncio.to_thread(self.retry, by=by)
+
+    async def askip(self, step: str, reason: str = "operator skip", *, by: str | None = None) -> None:
+        """`skip` from a coroutine."""
+        await asyncio.to_thread(self.skip, step, reason, by=by)
+
+    async def acomplete(self, step: str, result: object = None, reason: str = "operator complete", *, by: str | None = None) -> None:
+        """`complete` from a coroutine."""
+        await asyncio.to_thread(self.complete, step, result, reason, by=by)
 
     async def ahistory(self) -> Sequence[HistoryEntry]:
         """`history` from a coroutine."""

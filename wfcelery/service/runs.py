@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from wfcelery.core import by_hand
 from wfcelery.core.asking import VERBS, refusal
 from wfcelery.core.keys import idempotency_key
 from wfcelery.core.rows import NO_ITEM
@@ -144,6 +145,13 @@ def _summary(run: RunRecord) -> dict[str, Any]:
     }
 
 
+def _actions(run: RunRecord, step: StepRecord) -> list[str]:
+    """What people can ask of this step now."""
+    if step.items_left is not None:
+        return [verb for verb in VERBS if refusal(verb, run, step) is None]
+    return ["skip", "complete"] if step.item == NO_ITEM and by_hand.refusal(run, step) is None else []
+
+
 def _step(run: RunRecord, step: StepRecord, attempts: dict[tuple[str, int], Any]) -> StepView:
     return StepView(
         id=str(step.id),
@@ -164,5 +172,5 @@ def _step(run: RunRecord, step: StepRecord, attempts: dict[tuple[str, int], Any]
         items_left=step.items_left,
         error=error_view(step.error),
         attempts=attempts.get((step.name, step.item), ()),
-        allowed_actions=[] if step.items_left is None else [verb for verb in VERBS if refusal(verb, run, step) is None],
+        allowed_actions=_actions(run, step),
     )

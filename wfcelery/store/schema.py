@@ -216,7 +216,7 @@ inbox = sa.Table(
     sa.Index("wf_inbox_ring", "ring_at"),
     _one_of(
         "fact",
-        ("reported", "cancel", "terminate", "pause", "resume", "retry", "rerun_failed", "add_items", "complete_items"),
+        ("reported", "cancel", "terminate", "pause", "resume", "retry", "rerun_failed", "add_items", "complete_items", "skip", "complete"),
         "wf_inbox_fact",
     ),
     # A queue: nearly all rows are dead ones, so a share of the table's size says nothing.

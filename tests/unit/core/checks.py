@@ -129,7 +129,7 @@ class Checked(Stored):
     def _check_run(self, decision: Decision) -> None:
         run = self.run
         assert run.version == len(self.history)
-        only_refused = {fact["fact"] for fact in decision.facts} <= {"items_refused", "retry_refused"}
+        only_refused = {fact["fact"] for fact in decision.facts} <= {"items_refused", "retry_refused", "skip_refused", "complete_refused"}
         assert decision.ended == (run.status in RUN_ENDED) or only_refused
         only_waits = run.open_steps == run.open_waits > 0 and run.ending is None and run.status is not RunStatus.PAUSED
         assert (run.status is RunStatus.WAITING) == only_waits
@@ -208,6 +208,9 @@ class Checked(Stored):
             key = (row.name, row.item)
             if row.items_left is not None:
                 self._check_fan_out(row)
+            elif row.item == NO_ITEM and row.name in self.by_hand:
+                assert str(row.status) == self.by_hand[row.name], f"{row.name} was {self.by_hand[row.name]} by hand, and is {row.status}"
+                assert key not in letters, f"{row.name} was decided by hand, and has a dead letter"
             elif self.flats[row.name].kind == "action" and row.status in STEP_ENDED - {StepStatus.SKIPPED, StepStatus.CANCELLED}:
                 words = self.scenario.attempts.get(key, [])[self.episode[key] :]
                 fate = oracle.fate(self.flats[row.name].task, words)
@@ -249,6 +252,8 @@ def _place_of(row: StepRow | None) -> str:
         return "unreached"
     if row.status is StepStatus.BLOCKED:
         return "blocked"
+    if row.status is StepStatus.SKIPPED and (row.why or "").endswith("operator"):
+        return "started"
     if row.status is StepStatus.SKIPPED:
         return "skipped" if row.why in ("when", "unadvanced:skipped") else "dead"
     return "started"

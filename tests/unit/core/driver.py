@@ -20,6 +20,7 @@ from wfcelery.core.decision import DeadLetter, Decision, Missing, RingStep
 from wfcelery.core.events import (
     Begun,
     CancelAsked,
+    CompleteAsked,
     DeadlinePassed,
     Expanded,
     Fact,
@@ -36,6 +37,8 @@ from wfcelery.core.events import (
     RerunAsked,
     ResumeAsked,
     RetryAsked,
+    RunRetryAsked,
+    SkipAsked,
     Succeeded,
     TerminateAsked,
     WaitCame,
@@ -47,6 +50,9 @@ from wfcelery.core.step_machine import ended_by_itself
 WORKER = UUID(int=7)
 _ANYBODYS = (
     RetryAsked,
+    RunRetryAsked,
+    SkipAsked,
+    CompleteAsked,
     RerunAsked,
     ItemsAdded,
     ItemsCompleted,
@@ -236,6 +242,7 @@ class World(Checked):
     def _interfere(self, commits: int) -> None:
         story = self.scenario
         self._expand_too_late()
+        self._decide_what_runs()
         if commits == story.cancel_after and self.asked is None:
             self.asked = "cancel"
             self.inbox.append(self._end())
@@ -294,6 +301,8 @@ class World(Checked):
         """What people may ask of the fan-outs that run."""
         story, run = self.scenario, self.run
         asked: list[Callable[[], object]] = []
+        if len(self.by_hand) < story.hands:
+            asked += [partial(self._decide, name) for name in self._decidable()]
         for row in self.tasks().values():
             if row.status is not StepStatus.WAITING or row.items_left is None or run.ending is not None:
                 continue
@@ -328,6 +337,32 @@ class World(Checked):
                 self.episode[name, item.item] = self.spent[name, item.item]
         decision = self.tell(RerunAsked(name))
         assert set(decision.retried) == ({item.id for item in [row, *failed]} if taken else set()), f"the failed items of {name}"
+
+    def _decidable(self) -> list[str]:
+        """The steps that somebody can decide by hand now; joins that wait are left to tests of their own."""
+        open_ = (StepStatus.READY, StepStatus.HELD, StepStatus.WAITING)
+        if self.run.status in (RunStatus.SUCCEEDED, RunStatus.CANCELLED) or (self.run.ending and self.run.status not in RUN_ENDED):
+            return []
+        if ended_by_itself(self.plan, self.run):
+            return []
+        plain = [row for row in self.tasks().values() if row.items_left is None and self.flats[row.name].kind in ("action", "sleep")]
+        return [row.name for row in plain if row.status in open_ or row.why == "unhandled"]
+
+    def _decide(self, name: str) -> None:
+        """Somebody skips the step, or says what it is worth; what they decide stands in the commit that was asked for."""
+        how = self.by_hand[name] = self.random.choice(["skipped", "succeeded"])
+        self.tell(SkipAsked(name, "enough") if how == "skipped" else CompleteAsked(name, f"{name} by hand", "known"))
+        assert str(self.tasks()[name].status) == how
+
+    def _decide_what_runs(self) -> None:
+        """What is executed, or over, cannot be decided."""
+        if len(self.by_hand) == self.scenario.hands:
+            return
+        for name, row in self.tasks().items():
+            if name not in self._decidable() and row.status is not StepStatus.BLOCKED and self.random.random() < 0.02:
+                before = repr(row)
+                self.tell(SkipAsked(name, "enough") if self.random.random() < 0.5 else CompleteAsked(name, None, "known"))
+                assert repr(self.tasks()[name]) == before, f"{name} was decided while it was {row.status}"
 
     def claim(self, name: str) -> None:
         """Somebody claims this step."""
@@ -431,11 +466,39 @@ class World(Checked):
             self.run_again(self.random.choice(fans))
             self._resume()
             return
+        decidable = self._decidable()
+        if decidable and len(self.by_hand) < self.scenario.hands:
+            self._decide(self.random.choice(decidable))
+            self._resume()
+            return
         if not letters:
+            return
+        if self.random.random() < 0.3:
+            self.retry_all()
+            self._resume()
             return
         chosen = [found.letter for found in self.random.sample(letters, min(len(letters), self.random.choice([1, 1, 2])))]
         self.retry(*chosen)
         self._resume()
+
+    def retry_all(self) -> None:
+        """The whole run once more: each failure that stopped it, and the failed items of each fan-out that did."""
+        stood = [row for row in self.tasks().values() if row.why == "unhandled"]
+        for row in stood:
+            self.episode[row.name, NO_ITEM] = self.spent[row.name, NO_ITEM]
+            for item in self.items(row):
+                if item.status in (StepStatus.FAILED, StepStatus.TIMED_OUT) and item.why != "late":
+                    self.episode[row.name, item.item] = self.spent[row.name, item.item]
+        decision = self.tell(RunRetryAsked())
+        if ended_by_itself(self.plan, self.run) or not stood:
+            return
+        left = {row.id for row in stood} - set(decision.retried)
+        anew = bool(decision.dead_letters or self._unsaid())
+        assert anew or all(self._is_lost(row) for row in stood if row.id in left), "something that stopped the run was not tried again"
+
+    def _is_lost(self, row: StepRow) -> bool:
+        """Whether a fan-out could not succeed even with the items that failed."""
+        return row.items_left is not None and row.wants > 0
 
     def _is_of_many(self, letter: DeadLetter) -> bool:
         """Whether it is of a fan-out itself, which has nothing to run but its items."""

@@ -56,6 +56,7 @@ class Scenario:
     keep: bool = True  # whether the worker keeps a step
     adds: int = 0  # how often somebody adds items to a fan-out
     completes: int = 0  # how often somebody ends one with what it has
+    hands: int = 0  # how often somebody skips or completes a step by hand
     reruns: int = 0  # how often somebody runs the failed items of one again, while it runs or afterwards
 
 
@@ -283,6 +284,7 @@ def scenarios(draw: st.DrawFn, most: int = 12, smooth: bool = False, again: bool
         adds=draw(st.integers(0, 2)),
         completes=draw(st.sampled_from([0, 0, 0, 1])),
         reruns=draw(st.sampled_from([0, 0, 1, 2])),
+        hands=draw(st.sampled_from([0, 0, 1, 2])),
     )
 
 

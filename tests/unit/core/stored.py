@@ -68,6 +68,7 @@ class Stored:
         self.fenced: Counter[tuple[str, int]] = Counter()  # attempts that were taken away while somebody executed them
         self.tried_again = 0
         self.asked: str | None = None  # cancel, deadline
+        self.by_hand: dict[str, str] = {}  # steps that somebody has decided, and how
         self.added = self.completed = self.rerun = 0  # how often somebody has done that
         self.decided: set[str] = set()  # fan-outs that the run has left behind, with items under way
         self.frozen: dict[str, Any] = {}  # what they were worth then
@@ -89,6 +90,7 @@ class Stored:
     def observed(self) -> dict[str, str]:
         """How tasks ended, as the rows say it, without those that were skipped; of a fan-out the run may have gone on before."""
         ended = {name: str(row.status) for name, row in self.tasks().items() if row.status in STEP_ENDED - {StepStatus.SKIPPED}}
+        ended |= {name: "skipped" for name, how in self.by_hand.items() if how == "skipped"}
         return ended | {name: "succeeded" for name, row in self.tasks().items() if is_decided(row)}
 
 

@@ -34,6 +34,8 @@ STORIES: list[tuple[list[dict[str, Any]], dict[tuple[str, int], list[str]], dict
     ([_task("f", items=5, concurrency=1, tolerate=5)], {("f", item): ["timeout"] for item in range(5)}, {"reruns": 3}),
     ([_task("f", items=5, concurrency=2)], {}, {"completes": 1}),
     ([_task("f", items=5, skips=[0, 2])], {}, {}),
+    ([SLEEP, _task("a")], {("a", -1): ["timeout"]}, {"retries": 1, "hands": 2}),
+    ([_task("a")], {("a", -1): ["timeout"]}, {"retries": 1, "hands": 1, "keep": False}),
     ([SLEEP], {}, {"cancel_after": 0}),
     ([_task("a"), _task("b"), {**SLEEP, "after": BOTH}], {}, {}),
     ([SLEEP], {}, {"end_after": -1}),

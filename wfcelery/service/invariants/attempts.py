@@ -12,6 +12,7 @@ from wfcelery.core.folding import Place
 from wfcelery.core.quorums import TOO_FEW
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import STEP_ENDED, UNDER_WAY, StepStatus
+from wfcelery.core.step_machine import OPERATOR
 from wfcelery.service.invariants.case import Case, called, named
 from wfcelery.service.invariants.chronicle import Chronicle, Closing
 from wfcelery.service.invariants.registry import invariant
@@ -76,7 +77,7 @@ def tokens_tell_attempts_apart(case: Case) -> Iterator[str]:
     owners: dict[object, StepRow] = {}
     for row in case.found.steps:
         if row.token is None:
-            if row.status is StepStatus.SUCCEEDED and row.attempt:
+            if row.status is StepStatus.SUCCEEDED and row.attempt and not case.by_hand(row):
                 yield f"step {called(row)} succeeded, and its attempt's token is gone"
             continue
         other = owners.setdefault(row.token, row)
@@ -228,6 +229,6 @@ def nobody_writes_what_is_claimed(case: Case) -> Iterator[str]:
     for place, told in (case.story.of if case.story is not None else {}).items():
         open_ = False
         for each in told:
-            if open_ and each.what in ("step_blocked", "step_skipped"):
+            if open_ and each.what in ("step_blocked", "step_skipped") and each.fact.get("why") != OPERATOR:
                 yield f"step {named(place)}: {each.what} in version {each.version}, after it had begun"
             open_ = each.what in ("step_ready", "wait_opened", "fan_out_opened") or (open_ and each.what == "step_blocked")

@@ -9,6 +9,7 @@ from uuid import UUID
 from wfcelery.core.folding import Folded, Place, fold
 from wfcelery.core.rows import NO_ITEM, RunRow, StepRow
 from wfcelery.core.states import RUN_ENDED
+from wfcelery.core.step_machine import OPERATOR
 from wfcelery.definition.compile import compile_plan
 from wfcelery.definition.model import Definition, signature
 from wfcelery.definition.plan import Plan
@@ -60,6 +61,11 @@ class Case:
     def quarantined(self) -> bool:
         """Whether the run was put aside, and nobody has taken it back."""
         return any(letter.step is None and letter.status == "open" for letter in self.found.letters)
+
+    def by_hand(self, row: StepRow) -> bool:
+        """Whether a person decided how this step ended."""
+        told = (self.story.of if self.story is not None else {}).get((row.name, row.item), ())
+        return any(each.fact.get("why") == OPERATOR for each in told)
 
     def tasks(self) -> list[StepRow]:
         """The rows that are no items."""

@@ -9,7 +9,7 @@ from wfcelery.core.draft import LATE
 from wfcelery.core.quorums import is_lost
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import STEP_ENDED, RunStatus, StepStatus
-from wfcelery.core.step_machine import PAUSED
+from wfcelery.core.step_machine import OPERATOR, PAUSED
 from wfcelery.definition.plan import Edge, Node, Plan
 from wfcelery.service.invariants.attempts import SLACK
 from wfcelery.service.invariants.case import Case, called, named
@@ -18,6 +18,7 @@ from wfcelery.service.invariants.registry import invariant
 
 _BEGINS = ("step_ready", "wait_opened", "fan_out_opened")
 _ADVANCES = (*_BEGINS, "step_blocked", "items_born", "items_let_go")
+_REASONS = {"when": "when", "skipped": "when", "dead": "dead", OPERATOR: OPERATOR}  # of a skip, by what its row says
 _ENDS = {
     "step_succeeded": "succeeded",
     "wait_came": "succeeded",
@@ -78,7 +79,7 @@ def _how(told: Told) -> str | None:
     if told.what == "step_cancelled" or told.fact.get("then") == "cancelled":
         return "cancelled"
     if told.what == "step_skipped":
-        return "skipped" if told.fact.get("why") == "when" else "dead"
+        return "dead" if told.fact.get("why") == "dead" else "skipped"
     return _ENDS.get(told.what) if told.what != "wait_met" else told.fact.get("then", "succeeded")
 
 
@@ -97,7 +98,9 @@ def _may_fire(edge: Edge, how: str) -> bool:
     return any(edge.fires(how, branch) for branch in (edge.branches or {None}))
 
 
-@invariant(13, "skipped", "A skipped step has a recorded reason, a false `when` or no way left, and no attempt.")
+@invariant(
+    13, "skipped", "A skipped step has a recorded reason: a false `when`, no way left, or a person, and only then may it have attempts."
+)
 def skipped_steps_have_a_reason(case: Case) -> Iterator[str]:
     for row in case.tasks():
         if row.status is not StepStatus.SKIPPED:
@@ -107,8 +110,8 @@ def skipped_steps_have_a_reason(case: Case) -> Iterator[str]:
             for each in (case.story.of if case.story else {}).get((row.name, NO_ITEM), ())
             if each.what == "step_skipped"
         ]
-        reason = {"when": "when", "dead": "dead", "unadvanced:skipped": "when", "unadvanced:dead": "dead"}.get(row.why or "")
-        if row.attempt or row.token is not None:
+        reason = _REASONS.get((row.why or "").removeprefix("unadvanced:"))
+        if row.token is not None or (row.attempt and reason != OPERATOR):
             yield f"step {row.name} is skipped, and has an attempt"
         elif reason is None or (case.story is not None and told and told[-1] != reason):
             yield f"step {row.name} is skipped because of {row.why!r}, and its history says {told[-1] if told else None!r}"
@@ -273,7 +276,9 @@ def waits_end_with_their_steps(case: Case) -> Iterator[str]:
     told = _opened(case.plan, case.story)
     for wait in case.found.waits:
         row = rows.get(wait.step)
-        if row is not None and newest[wait.step] == wait.id and row.status not in fits[wait.status]:
+        if row is None or newest[wait.step] != wait.id or (wait.status == "cancelled" and case.by_hand(row)):
+            continue
+        if row.status not in fits[wait.status]:
             yield f"step {row.name} is {row.status}, and its wait is {wait.status}"
     for row in case.tasks():
         many = sum(wait.step == row.id for wait in case.found.waits)

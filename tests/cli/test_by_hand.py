@@ -1,0 +1,53 @@
+"""Runs that failed, and what people do about them: retry, skip, complete."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.acceptance.eventually import eventually
+from tests.cli.command_line import FLOWS, Cli, ended, start
+from wfcelery import get_run
+
+
+def _failed(cli: Cli, flag: Path) -> str:
+    run = start(cli, "healing", json.dumps({"flag": str(flag)}))
+    view = ended(cli, run)
+    assert (view["status"], view["allowed_actions"]) == ("failed", ["retry"])
+    assert view["steps"][0]["allowed_actions"] == ["skip", "complete"]
+    return run
+
+
+def _succeeded(cli: Cli, run: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        (view,) = cli.json("runs", "show", run)
+        return view if view["status"] == "succeeded" else None
+
+    return eventually(look, what=f"{run} succeeds")
+
+
+def test_a_failed_run_is_retried_in_place(cli: Cli, tmp_path: Path) -> None:
+    run = _failed(cli, tmp_path / "flag")
+    (tmp_path / "flag").touch()
+    assert cli.json("runs", "retry", run, "--by", "ada") == [{"id": run, "asked": "retry", "reason": None}]
+    view = _succeeded(cli, run)
+    assert [(deed["verb"], deed["actor"]) for deed in view["audit"]] == [("retry", "ada")]
+    assert "succeeded" in cli("runs", "retry", run, code=4).stderr
+
+
+def test_a_failed_step_is_skipped_or_completed_with_what_its_annotation_promises(cli: Cli, tmp_path: Path) -> None:
+    run = _failed(cli, tmp_path / "flag")
+    assert "did you mean" in cli("runs", "skip", run, "heeled", code=3).stderr.lower()
+    assert "result" in cli("-A", FLOWS, "runs", "complete", run, "healed", "--result", "5", code=1).stderr
+    assert "JSON" in cli("runs", "complete", run, "healed", "--result", "{", code=2).stderr
+    asked = cli.json("-A", FLOWS, "runs", "complete", run, "healed", "--result", '"by hand"', "--reason", "mended", "--by", "ada")
+    assert asked == [{"id": run, "step": "healed", "asked": "complete"}]
+    _succeeded(cli, run)
+    assert get_run(run).result() == "by hand"
+    assert [(deed["verb"], deed["reason"]) for deed in ended(cli, run)["audit"]] == [("complete", "mended")]
+    assert "succeeded" in cli("runs", "skip", run, "healed", code=4).stderr
+    skipped = get_run(_failed(cli, tmp_path / "flag"))
+    skipped.skip("healed", "no need", by="ada")
+    _succeeded(cli, skipped.id)
+    assert skipped.result() is None
