@@ -20,6 +20,7 @@
     ├── Misconfigured
     ├── Unavailable                     the database or the broker cannot be reached
     │   └── Damaged                     an SQLite file that is none any more
+    ├── CannotRead                      a stored value whose key, codec or payload is not at hand
     ├── ValueProblem
     │   ├── CannotCarry                 a value that no row can hold
     │   ├── CannotBind                  a stored input that no longer fits the code
@@ -313,6 +314,15 @@ class Damaged(Unavailable):
 
 
 # ---- values ----------------------------------------------------------------------------------------------------------
+
+
+class CannotRead(WfceleryError):
+    """A stored value cannot be read here: it is encoded, and its codec or key is missing, or what a row refers to is not there.
+
+    No problem of the value's own: another process, or this one with its key, reads it.
+    """
+
+    code = "cannot_read"
 
 
 class ValueProblem(WfceleryError):

@@ -137,6 +137,12 @@ class Settings(BaseSettings):
     definitions: str | None = Field(default=None, description="A folder of YAML definitions that a worker publishes when it starts.")
     organization_id: str = Field(default="default", description="The organization of runs that name none.")
     input_limit: int = Field(default=1_048_576, ge=1, description="Bytes of a run's input, of a step's input and of a result, as stored.")
+    payload_by_reference: int = Field(
+        default=65_536, ge=1, description="Bytes beyond which a value is kept beside its row, which holds a reference to it."
+    )
+    codec: str | None = Field(
+        default=None, description="Dotted path of a codec through which values are stored, such as wfcelery.codecs.Encrypting."
+    )
     outgoing_allowed: tuple[Reachable, ...] = Field(
         default=(),
         description="Addresses, networks and hosts inside that wf.http and wf.webhook may reach beside what is globally reachable.",

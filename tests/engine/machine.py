@@ -69,11 +69,15 @@ class Machine:
     def answer(self) -> None:
         """Work off what rings, and look for nothing else."""
         while self.rings:
-            ring = self.rings.pop(0)
-            if isinstance(ring, RingRun):
-                executing.dispatch(self.runtime, ring.organization_id, ring.run)
-            else:
-                executing.execute(self.runtime, ring.organization_id, ring.step)
+            self.answer_one()
+
+    def answer_one(self) -> None:
+        """Work off the oldest ring."""
+        ring = self.rings.pop(0)
+        if isinstance(ring, RingRun):
+            executing.dispatch(self.runtime, ring.organization_id, ring.run)
+        else:
+            executing.execute(self.runtime, ring.organization_id, ring.step)
 
     def status(self) -> str:
         [(status,)] = look(self.database, "select status from wf_run where id = :run", run=self.run)

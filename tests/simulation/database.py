@@ -119,7 +119,7 @@ class WatchedTx(CursorTx):
     """Keeps what is executed, so that it can land later; others' late commits land before this one writes."""
 
     def __init__(self, database: SimDatabase) -> None:
-        super().__init__(database.cursor, "sqlite")
+        super().__init__(database.cursor, "sqlite", payloads=database.payloads)
         self._database = database
         self.done: list[tuple[str, Any]] = []
         self.changed: set[str] = set()  # tables of which rows were written
@@ -131,6 +131,8 @@ class WatchedTx(CursorTx):
 
     def execute(self, statement: Statement, parameters: Parameters | None = None) -> Result:
         compiled = statement.on("sqlite")
+        if compiled.written and parameters:
+            parameters = self.payloads.going_in(self, compiled, parameters)
         bound = compiled.parameters(parameters)
         table = written_by(compiled.text)
         if table is not None:
@@ -138,6 +140,8 @@ class WatchedTx(CursorTx):
         cursor = self._database.cursor
         cursor.execute(compiled.text, bound)
         rows = compiled.rows(cursor.fetchall()) if compiled.returns else []
+        if compiled.read and rows:
+            rows = self.payloads.coming_out(self, compiled, rows, parameters)
         count = len(rows) if compiled.returns else cursor.rowcount
         if table is not None and count:
             self.changed.add(table)

@@ -28,6 +28,7 @@ def context(ctx: click.Context) -> Context:
     """The context of this command line."""
     from wfcelery.service.context import Context, configure, current, from_environment
     from wfcelery.settings import Settings
+    from wfcelery.store import payloads
     from wfcelery.store.database import Database
 
     given = target(ctx)
@@ -38,7 +39,8 @@ def context(ctx: click.Context) -> Context:
         return current()
     if given.database:
         url = given.database
-        configure(lambda: Context(Database(url), Settings.read(), rings=False))
+        settings = Settings.read()
+        configure(lambda: Context(Database(url, payloads.of(settings)), settings, rings=False))
         return current()
     if found is not None and not isinstance(found, ModuleType):
         load_app(found)

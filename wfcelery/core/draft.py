@@ -224,9 +224,15 @@ def lookup_in(scope: Mapping[str, Any]) -> Callable[[str, str | int], Any]:
     return lambda root, name: scope[root].get(name, MISSING)
 
 
-def digest(value: Any) -> str:
+class Digest(str):
+    """A digest among the words of a fact. Where values are encoded, the store seals it with a key before it writes it."""
+
+    __slots__ = ()
+
+
+def digest(value: Any) -> Digest:
     """What the history says of a value: enough to compare, nothing to read."""
-    return sha256(dumps(value).encode()).hexdigest()[:16]
+    return Digest(sha256(dumps(value).encode()).hexdigest()[:16])
 
 
 def ranges(numbers: Iterable[int]) -> list[list[int]]:

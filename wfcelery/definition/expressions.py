@@ -13,10 +13,11 @@ from functools import cached_property, lru_cache, reduce
 from typing import Any
 
 from wfcelery.definition.evaluation import MOST_TEXT, Program, Undefined, evaluate, explained, truth
+from wfcelery.definition.extent import composed
 from wfcelery.definition.grammar import ROOTS, parse, trouble_with_path, unknown_root
 from wfcelery.definition.tokens import end_of_expression
 from wfcelery.definition.tree import Binary, Choice, Node, Ref, walk_tree
-from wfcelery.definition.values import MARK, MISSING, as_text, composed, mark_of, reference, walk
+from wfcelery.definition.values import MARK, MISSING, as_text, mark_of, reference, walk
 from wfcelery.errors import ExpressionError, ValueProblem
 
 Scope = Mapping[str, Any]

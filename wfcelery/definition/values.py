@@ -22,14 +22,12 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 
 from wfcelery.definition.extent import MOST_VALUES, check_extent, too_many
-from wfcelery.errors import CannotCarry, ExpressionError, Failed, StepError, ValueProblem
+from wfcelery.errors import CannotCarry, CannotRead, ExpressionError, Failed, StepError, ValueProblem
 
 MARK = "$wf"
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "MISSING"})()  # what `walk` finds where nothing is
 
 _DEEPEST = 120  # levels of stored form; what a template puts around a value must still be readable: JSON readers stop at 200
-_DEEPEST_COMPOSED = 160
-_MOST_COMPOSED = 16 * 1_048_576
 _LONGEST_INTEGER = 10**4000  # JSON readers, ours included, stop at 4,300 digits
 
 # (root, name) -> the parameter's or variable's value, or the task's {"result": ..., "error": ...}
@@ -211,7 +209,7 @@ def _revive(mark: Sequence[Any]) -> Any:
         return Failed(kept.get("index"), decode(kept.get("item")), StepError.of(kept.get("error")))
     revive = _REVIVERS.get(tag)
     if revive is None:
-        raise ValueProblem(f"a stored value is marked {tag!r}, which this release does not read")
+        raise _unread(tag)
     return revive(kept)
 
 
@@ -223,6 +221,22 @@ _REVIVERS: Mapping[str, Callable[[str], Any]] = {
     "uuid": UUID,
     "bytes": base64.b64decode,
 }
+_KEPT_BACK = {
+    "coded": "it is encoded, and this process has not the codec or the key that reads it",
+    "payload": "it is kept beside its row, and is not to be had there",
+}
+
+
+def is_kept_back(stored: Any) -> bool:
+    """Whether it stands for a value that cannot be read here."""
+    return (mark_of(stored) or ("",))[0] in _KEPT_BACK
+
+
+def _unread(tag: str) -> Exception:
+    """What is said of a mark that nobody can look into here."""
+    if tag in _KEPT_BACK:
+        return CannotRead(f"a stored value cannot be read: {_KEPT_BACK[tag]}")
+    return ValueProblem(f"a stored value is marked {tag!r}, which this release does not read")
 
 
 def for_template(stored: Any) -> Any:
@@ -245,6 +259,8 @@ def _shown(mark: Sequence[Any]) -> Any:
         return _in_utc(datetime.fromisoformat(kept)).isoformat()
     if tag in ("literal", "failed"):
         return {key: for_template(item) for key, item in kept.items()}
+    if tag in _KEPT_BACK:
+        raise _unread(tag)
     return kept
 
 
@@ -255,24 +271,6 @@ def _in_utc(moment: datetime) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError:  # the first or the last day that there is
         return moment
-
-
-def composed(stored: Any) -> Any:
-    """What a template has put together, if a row can hold it; a ValueProblem where it is too deep or too large."""
-    left, open_ends = _MOST_COMPOSED, [(stored, 0)]
-    while open_ends:
-        value, depth = open_ends.pop()
-        kind = type(value)
-        if kind is str:
-            left -= len(value)
-        elif kind is dict or kind is list:
-            if depth > _DEEPEST_COMPOSED:
-                raise ValueProblem(f"what it puts together is nested more than {_DEEPEST_COMPOSED} levels deep")
-            left -= 8 * len(value)
-            open_ends.extend((item, depth + 1) for item in (value.values() if kind is dict else value))
-        if left < 0:
-            raise ValueProblem("what it puts together is larger than 16 MiB")
-    return stored
 
 
 def as_text(stored: Any) -> str:
@@ -343,9 +341,15 @@ def resolve(stored: Any, lookup: Lookup) -> Any:
         value = walk(lookup(root, name), path)
         if value is MISSING:
             raise ExpressionError(dotted((root, name, *path)), "it is undefined")
-        return value
+        return _readable(value)
     if mark[0] == "literal":
         return {MARK: ["literal", {key: resolve(item, lookup) for key, item in mark[1].items()}]}
+    return _readable(stored)
+
+
+def _readable(stored: Any) -> Any:
+    if is_kept_back(stored):
+        raise _unread(stored[MARK][0])
     return stored
 
 
@@ -367,6 +371,7 @@ def walk(stored: Any, path: Iterable[str | int]) -> Any:
             mark = mark_of(stored)
             if mark is not None:
                 if mark[0] not in ("literal", "failed"):
+                    _readable(stored)
                     return MISSING
                 stored = mark[1]
             stored = stored.get(part if type(part) is str else str(part), MISSING)

@@ -15,7 +15,7 @@ from wfcelery.engine.apply import Known
 from wfcelery.engine.patience import until_answered
 from wfcelery.engine.ports import Call, CannotBegin, LeftOut, Outcome, Raised, Returned
 from wfcelery.engine.runtime import Runtime
-from wfcelery.errors import ExpressionError, ValueProblem
+from wfcelery.errors import CannotRead, ExpressionError, ValueProblem
 from wfcelery.store.loading import load_results
 
 
@@ -27,7 +27,7 @@ def attempt_of(runtime: Runtime, row: StepRow, known: Known) -> Outcome:
         call = call_of(runtime, row, known)
     except ExpressionError as problem:  # what is recorded stays as it is: waiting for other code would not help
         return Raised({"type": "ExpressionError", "code": None, "message": str(problem)[:500]}, final=True)
-    except ValueProblem as problem:
+    except (ValueProblem, CannotRead) as problem:
         return CannotBegin(str(problem))
     return runtime.caller.call(call)
 

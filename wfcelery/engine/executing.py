@@ -19,6 +19,7 @@ from wfcelery.engine.dispatching import AtRest, begin, drain
 from wfcelery.engine.ports import Fenced, ReportedItself
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.engine.waking import one_that_is_due, tell
+from wfcelery.errors import CannotRead
 from wfcelery.store.claims import Claimed, DueIn, claim, set_deadline
 from wfcelery.store.database import Tx
 from wfcelery.store.due import Wait
@@ -207,16 +208,17 @@ def perform(runtime: Runtime, attempt: Attempt, budget: Budget) -> Applied | Non
 
 
 def finish(runtime: Runtime, row: StepRow, known: Known, fact: Fact, keeping: Keeping | None) -> Applied | None:
-    """Record a result and advance, in one commit; where the run's lock is not to be had, report the result beside it.
+    """Record a result and advance, in one commit; where the run's lock is not to be had, or the run not read, report the result beside it.
 
     Raises LockTimeout for a failure, which has no place beside it.
     """
     try:
         applied = apply(runtime, known.run.id, (fact,), rows=(row,), keeping=keeping, known=known)
-    except LockTimeout:
+    except (LockTimeout, CannotRead) as problem:
         if not isinstance(fact, Succeeded):
             raise
-        log.warning("run %s is locked; the result of step %s is reported beside it", known.run.id, row.name)
+        why = "is locked" if isinstance(problem, LockTimeout) else "holds what cannot be read here"
+        log.warning("run %s %s; the result of step %s is reported beside it", known.run.id, why, row.name)
         with runtime.database.transaction() as tx:
             report(tx, known.run.organization_id, known.run.id, fact.step, fact.token, dumps(fact.value))
         return None

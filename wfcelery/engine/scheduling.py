@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from uuid import UUID
 
 from wfcelery.clock import uuid7
@@ -126,7 +125,7 @@ def run_of_slot(tx: Tx, found: StoredSchedule, slot: datetime, *, rings: bool = 
         workflow=terms.workflow,
         definition=newest.signature,
         input=text,
-        input_digest=sha256(text.encode()).hexdigest(),
+        input_digest=tx.payloads.digest(text.encode(), found.organization_id),
         key=slot_key(found.name, slot),
         queue=terms.queue,
         priority=terms.priority,

@@ -23,6 +23,7 @@ from wfcelery.service import context as service
 from wfcelery.service import definitions
 from wfcelery.service.context import Context, Joined
 from wfcelery.settings import Settings
+from wfcelery.store import payloads
 from wfcelery.store.database import Database, DjangoTx, Tx
 from wfcelery.store.failures import CommitUnknown, named_error
 from wfcelery.worker.attempts import CURRENT
@@ -80,7 +81,7 @@ def configure() -> None:
 
     def make() -> Context:
         settings = Settings.read(app_values())
-        return Context(Database(settings.database_url or own_url()), settings, rings=False, joiners=[join])
+        return Context(Database(settings.database_url or own_url(), payloads.of(settings)), settings, rings=False, joiners=[join])
 
     service.configure(make)
 
@@ -109,7 +110,7 @@ def join(context: Context, options: dict[str, Any]) -> Joined | None:
         if not connection.in_atomic_block:
             continue
         if points_at(context.database, alias):
-            return JoinedAtomic(alias, DjangoTx(connection))
+            return JoinedAtomic(alias, DjangoTx(connection, context.database.payloads))
         elsewhere = elsewhere or alias
     return None if elsewhere is None else JoinedAtomic(elsewhere, None)
 
@@ -142,7 +143,7 @@ def transactional(database: Database, isolation: str | None, seconds: float) -> 
         with transaction.atomic(using=alias, durable=True):
             transaction.on_commit(lambda: committed.append(True), using=alias)
             _set_limits(connection, isolation, seconds)
-            yield connection, DjangoTx(connection)
+            yield connection, DjangoTx(connection, database.payloads)
             done = True
     except Exception as problem:
         if committed:  # the author's code has hung it on the commit, and the commit cannot be taken back

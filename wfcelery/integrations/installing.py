@@ -19,7 +19,7 @@ from wfcelery.errors import DefinitionProblems, Misconfigured, Unavailable
 from wfcelery.service import context as service
 from wfcelery.service import definitions, expiring, publishing
 from wfcelery.service.context import Context
-from wfcelery.store import migrations
+from wfcelery.store import migrations, payloads
 from wfcelery.store.database import Database
 from wfcelery.store.statements import compile_all
 from wfcelery.worker import processes
@@ -84,7 +84,9 @@ def _database(installation: Installation) -> Database:
         url = django.own_url()
     if url is None:
         raise Misconfigured("no database is set: wfcelery.install(app, database_url=...), or WFCELERY_DATABASE_URL")
-    return _databases.setdefault(url, Database(url))
+    if url not in _databases:
+        _databases[url] = Database(url, payloads.of(installation.settings))
+    return _databases[url]
 
 
 def _process(installation: Installation) -> Process:

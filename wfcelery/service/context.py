@@ -13,6 +13,7 @@ from wfcelery.core.decision import Ring
 from wfcelery.engine.ports import Bell
 from wfcelery.errors import Misconfigured
 from wfcelery.settings import Settings
+from wfcelery.store import payloads
 from wfcelery.store.database import Database, Tx
 
 log = logging.getLogger(__name__)
@@ -87,4 +88,4 @@ def from_environment() -> Context:
     settings = Settings.read()
     if settings.database_url is None:
         raise Misconfigured("no database is set: call wfcelery.install(app, database_url=...) or set WFCELERY_DATABASE_URL")
-    return Context(Database(settings.database_url), settings, rings=False)
+    return Context(Database(settings.database_url, payloads.of(settings)), settings, rings=False)

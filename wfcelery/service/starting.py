@@ -10,7 +10,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any, Literal, TypedDict
 from uuid import UUID
 
@@ -139,13 +138,14 @@ def _prepare(context: Context, what: Bound[Any] | str, given: Mapping[str, Any] 
         check_text(name, "key", key)
     delay = options.get("delay")
     deadline = options.get("deadline")
+    organization = options.get("organization_id") or (step.organization_id if step else context.settings.organization_id)
     new = NewRun(
         id=uuid7(),
-        organization_id=options.get("organization_id") or (step.organization_id if step else context.settings.organization_id),
+        organization_id=organization,
         workflow=name,
         definition=signature,
         input=text,
-        input_digest=sha256(text.encode()).hexdigest(),
+        input_digest=context.database.payloads.digest(text.encode(), organization),
         key=key,
         queue=options.get("queue"),
         priority=options.get("priority"),

@@ -15,13 +15,14 @@ from time import sleep
 from typing import Any, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, make_url
 
 from wfcelery.clock import monotonic
 from wfcelery.errors import Misconfigured, RowChanged, Unavailable
 from wfcelery.store import forking
+from wfcelery.store.addresses import parsed
 from wfcelery.store.failures import DRIVER_ERRORS, translated
 from wfcelery.store.lines import PLANNING, Lines
+from wfcelery.store.payloads import PLAIN, Payloads
 from wfcelery.store.statements import Parameters, Result, Statement
 
 try:
@@ -46,6 +47,10 @@ class Tx(Protocol):
     def dialect(self) -> str:
         """`postgresql` or `sqlite`."""
 
+    @property
+    def payloads(self) -> Payloads:
+        """What is done to values on their way into rows and out of them."""
+
     def execute(self, statement: Statement, parameters: Parameters | None = None) -> Result:
         """Run one statement."""
 
@@ -56,14 +61,18 @@ class Tx(Protocol):
 class CursorTx:
     """A transaction on the driver's own cursor."""
 
-    def __init__(self, cursor: Any, dialect: str, style: str | None = None) -> None:
-        self._cursor, self.dialect, self._style = cursor, dialect, style or dialect
+    def __init__(self, cursor: Any, dialect: str, style: str | None = None, payloads: Payloads = PLAIN) -> None:
+        self._cursor, self.dialect, self._style, self.payloads = cursor, dialect, style or dialect, payloads
 
     def execute(self, statement: Statement, parameters: Parameters | None = None) -> Result:
         """Run one statement."""
         compiled = statement.on(self._style)
+        if compiled.written and parameters:
+            parameters = self.payloads.going_in(self, compiled, parameters)
         self._cursor.execute(compiled.text, compiled.parameters(parameters))
         rows = compiled.rows(self._cursor.fetchall()) if compiled.returns else []
+        if compiled.read and rows:
+            rows = self.payloads.coming_out(self, compiled, rows, parameters)
         return Result(rows, len(rows) if compiled.returns else self._cursor.rowcount)
 
     def many(self, statement: Statement, parameters: list[Parameters]) -> int:
@@ -71,6 +80,8 @@ class CursorTx:
         if not parameters:
             return 0
         compiled = statement.on(self._style)
+        if compiled.written:
+            parameters = [self.payloads.going_in(self, compiled, each) for each in parameters]
         self._cursor.executemany(compiled.text, [compiled.parameters(each) for each in parameters])
         return int(self._cursor.rowcount)
 
@@ -81,7 +92,7 @@ _JOINED = ("psycopg", "psycopg2", "pysqlite")  # SQLAlchemy's names for drivers
 class SQLAlchemyTx(CursorTx):
     """The transaction of a SQLAlchemy connection or session: on its driver's connection where that is ours, else on its cursor."""
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, payloads: Payloads = PLAIN) -> None:
         if not connection.in_transaction():
             connection.begin()
         dialect = connection.dialect.name
@@ -91,32 +102,32 @@ class SQLAlchemyTx(CursorTx):
         if name not in _JOINED:
             raise Misconfigured(f"wfcelery joins transactions of {', '.join(_JOINED)}, not of {name}; write join=False")
         if name == "psycopg2" or connection.dialect.is_async:
-            super().__init__(connection.connection.cursor(), dialect, "postgresql+format")
+            super().__init__(connection.connection.cursor(), dialect, "postgresql+format", payloads)
             return
         driver = connection.connection.driver_connection
         assert driver is not None
         if dialect == "sqlite" and not driver.in_transaction:
             driver.execute("BEGIN IMMEDIATE")
-        super().__init__(cursor_of(driver, dialect), dialect)
+        super().__init__(cursor_of(driver, dialect), dialect, payloads=payloads)
 
 
 class DjangoTx:
     """The transaction of Django's connection, through Django's own cursor (its wrappers and logs stay)."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, payloads: Payloads = PLAIN) -> None:
         if connection.vendor not in ("postgresql", "sqlite"):
             raise Misconfigured(f"wfcelery speaks PostgreSQL and SQLite, not {connection.vendor}")
-        self._connection, self.dialect = connection, str(connection.vendor)
+        self._connection, self.dialect, self.payloads = connection, str(connection.vendor), payloads
 
     def execute(self, statement: Statement, parameters: Parameters | None = None) -> Result:
         """Run one statement."""
         with self._connection.cursor() as cursor:
-            return CursorTx(cursor, self.dialect, f"{self.dialect}+format").execute(statement, parameters)
+            return CursorTx(cursor, self.dialect, f"{self.dialect}+format", self.payloads).execute(statement, parameters)
 
     def many(self, statement: Statement, parameters: list[Parameters]) -> int:
         """Run one statement for each of these."""
         with self._connection.cursor() as cursor:
-            return CursorTx(cursor, self.dialect, f"{self.dialect}+format").many(statement, parameters)
+            return CursorTx(cursor, self.dialect, f"{self.dialect}+format", self.payloads).many(statement, parameters)
 
 
 class Single:
@@ -129,7 +140,8 @@ class Single:
 
     def __enter__(self) -> Tx:
         self._connection = self._database.connect()
-        return CursorTx(cursor_on(self._connection, self._database.dialect), self._database.dialect)
+        database = self._database
+        return CursorTx(cursor_on(self._connection, database.dialect), database.dialect, None, database.payloads)
 
     def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: object) -> None:
         if problem is None:
@@ -146,8 +158,8 @@ class Single:
 class Database:
     """Where the tables are. Cheap to make; it connects when it is first used, once per process."""
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
-        self.url = url
+    def __init__(self, url: str, payloads: Payloads = PLAIN, *, pool_size: int = 10) -> None:
+        self.url, self.payloads = url, payloads
         self._url = parsed(url)
         self.dialect = self._url.get_backend_name()
         self._pool_size = pool_size
@@ -237,7 +249,7 @@ class Database:
         connection, cursor = self._begin(isolation)
         try:
             with translated(during_commit=False):
-                yield CursorTx(cursor, self.dialect)
+                yield CursorTx(cursor, self.dialect, None, self.payloads)
         except BaseException:
             self._roll_back(connection)
             raise
@@ -276,7 +288,7 @@ class Database:
             else:
                 connection.begin()
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-            yield connection, SQLAlchemyTx(connection)
+            yield connection, SQLAlchemyTx(connection, self.payloads)
             with translated(during_commit=True):
                 connection.commit()
         except BaseException:
@@ -352,23 +364,6 @@ def cursor_of(driver: Any, dialect: str) -> Any:
 def cursor_on(connection: Any, dialect: str) -> Any:
     """A cursor for our statements on a connection of ours."""
     return connection.driver_connection.cursor() if dialect == "sqlite" else connection.cursor()
-
-
-def parsed(url: str) -> URL:
-    """The URL with our driver. Raises Misconfigured for databases we do not speak."""
-    try:
-        found = make_url(url)
-    except (sa.exc.ArgumentError, ValueError) as problem:
-        raise Misconfigured("the database's address cannot be read: write postgresql://user@host/name or sqlite:///path") from problem
-    if found.get_backend_name() in ("postgres", "postgresql"):
-        if psycopg is None:
-            raise Misconfigured("PostgreSQL needs its driver: pip install 'wfcelery[postgres]'")
-        return found.set(drivername="postgresql+psycopg")
-    if found.get_backend_name() == "sqlite":
-        if found.database in (None, "", ":memory:"):
-            raise Misconfigured("SQLite needs a file: every process of a fleet must see the same rows")
-        return found.set(drivername="sqlite")
-    raise Misconfigured(f"wfcelery keeps its tables in PostgreSQL or SQLite, not in {found.get_backend_name()}")
 
 
 def same_database(database: Database, connection: sa.Connection) -> bool:

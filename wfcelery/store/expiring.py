@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from wfcelery.clock import first_of
 from wfcelery.core.states import RUN_ENDED
 from wfcelery.store.database import Tx
-from wfcelery.store.schema import dead_letter, history, inbox, run, step, wait
+from wfcelery.store.schema import dead_letter, history, inbox, payload, run, step, wait
 from wfcelery.store.statements import Ids, Statement, among, fixed, is_one_of, later, one
 
 _RUNS = one("runs", Ids)
@@ -32,7 +32,7 @@ _WANTED = Statement(
         sa.select(dead_letter.c.run).where(among(dead_letter.c.run, _RUNS), dead_letter.c.status == "open"),
     )
 )
-_DELETE = [Statement(sa.delete(table).where(among(table.c.run, _RUNS))) for table in (history, wait, dead_letter, step)]
+_DELETE = [Statement(sa.delete(table).where(among(table.c.run, _RUNS))) for table in (history, wait, dead_letter, payload, step)]
 _DELETE_RUNS = Statement(sa.delete(run).where(among(run.c.id, _RUNS)))
 
 

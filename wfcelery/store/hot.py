@@ -19,8 +19,9 @@ from wfcelery.core.states import RUN_ENDED, RunStatus, StepStatus
 from wfcelery.definition.values import dumps
 from wfcelery.store.database import Database
 from wfcelery.store.inbox import look
+from wfcelery.store.payloads import Payloads
 from wfcelery.store.saving import history_parameters, ring_in, save
-from wfcelery.store.schema import Instant, history, inbox, run, step, wait
+from wfcelery.store.schema import Instant, Value, history, inbox, run, step, wait
 from wfcelery.store.statements import Statement, by_the_way, clock, is_one_of, later, one
 
 
@@ -99,8 +100,8 @@ def _advanced(own: Own | None) -> Any:
         changed.values(
             version=run.c.version + 1,
             status=status,
-            variables=one("variables", sa.Text),
-            output=one("output", sa.Text),
+            variables=one("variables", Value("variables")),
+            output=one("output", Value("output")),
             open_steps=one("open_steps", sa.Integer),
             open_waits=one("open_waits", sa.Integer),
             due_at=sa.case((over, sa.null()), (begins, run.c.deadline), else_=run.c.due_at),
@@ -132,7 +133,7 @@ def _ended(advanced: Any, own: Own) -> Any:
         .where(step.c.id == one("step", sa.Uuid), *seen, _matched(advanced))
         .values(
             status="succeeded",
-            output=one("result", sa.Text),
+            output=one("result", Value("output")),
             ended_at=clock(),
             why=sa.null(),
             error=sa.null(),
@@ -169,7 +170,7 @@ def _born(advanced: Any) -> Any:
         "queue": one("new_queue", sa.Text),
         "priority": one("new_priority", sa.Integer),
         "timeout": one("new_timeout", sa.Float),
-        "input": one("new_input", sa.Text),
+        "input": one("new_input", Value("input")),
         "due_at": sa.case((ready, clock()), else_=sa.null()),
         "ring_at": later(one("new_ring_in", sa.Float)),
         "claimed_at": sa.case((running, clock()), else_=sa.null()),
@@ -246,7 +247,7 @@ def save_fast(database: Database, decision: Decision, rings: bool = True, *, bef
             return Saved(look(tx, decision.run.id))
     own: Own | None = None
     new: New | None = None
-    values = _of_run(decision)
+    values = _of_run(decision, database.payloads)
     for row in decision.steps:
         if row.seen is None:
             new = "step"
@@ -266,7 +267,7 @@ def save_fast(database: Database, decision: Decision, rings: bool = True, *, bef
         return Saved(waiting) if verdict == 1 else Stale()
 
 
-def _of_run(decision: Decision) -> dict[str, Any]:
+def _of_run(decision: Decision, payloads: Payloads) -> dict[str, Any]:
     row = decision.run
     return {
         "seen": decision.seen_version,
@@ -275,7 +276,7 @@ def _of_run(decision: Decision) -> dict[str, Any]:
         "output": dumps(row.output) if row.status is RunStatus.SUCCEEDED else None,
         "open_steps": row.open_steps,
         "open_waits": row.open_waits,
-        **history_parameters(decision),
+        **history_parameters(decision, payloads),
     }
 
 

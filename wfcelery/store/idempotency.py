@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from wfcelery.store.database import Tx
-from wfcelery.store.schema import idempotency, step, worker
+from wfcelery.store.schema import Value, idempotency, step, worker
 from wfcelery.store.statements import Statement, clock, fixed, later, one
 
 
@@ -59,7 +59,7 @@ _TAKE_OVER = Statement(
     .where(_HELD)
     .values(token=one("token", sa.Uuid), attempt=one("attempt", sa.Boolean), expires_at=later(one("expires", sa.Float)))
 )
-_KEEP = Statement(sa.update(idempotency).where(_HELD).values(token=sa.null(), result=one("result", sa.Text)))
+_KEEP = Statement(sa.update(idempotency).where(_HELD).values(token=sa.null(), result=one("result", Value("result"))))
 _FORGET = Statement(sa.delete(idempotency).where(_HELD))
 _PURGE = Statement(sa.delete(idempotency).where(idempotency.c.expires_at <= fixed(later(-one("kept_for", sa.Float)))))
 

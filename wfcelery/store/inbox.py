@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from wfcelery.clock import uuid7
 from wfcelery.definition.values import dumps, loads
 from wfcelery.store.database import Tx
-from wfcelery.store.schema import inbox
+from wfcelery.store.schema import Value, inbox
 from wfcelery.store.statements import Statement, by_the_way, clock, later, one
 
 RING_AFTER = 1.0  # seconds after which the sweep rings for a fact whose own ring was lost
@@ -34,17 +34,17 @@ _PUT = Statement(
         at=clock(),
         ring_at=later(sa.literal(RING_AFTER, sa.Float)),
         fact=one("fact", sa.Text),
-        data=one("data", sa.Text),
+        data=one("data", Value("data")),
     )
 )
 _READ = Statement(
-    sa.select(inbox.c.id, inbox.c.fact, inbox.c.data)
+    sa.select(inbox.c.id, inbox.c.fact, inbox.c.data, inbox.c.organization_id)
     .where(inbox.c.run == one("run", sa.Uuid))
     .order_by(by_the_way(inbox.c.id))
     .limit(one("many", sa.Integer))
 )
 _READ_ADDED = Statement(
-    sa.select(inbox.c.id, inbox.c.fact, inbox.c.data)
+    sa.select(inbox.c.id, inbox.c.fact, inbox.c.data, inbox.c.organization_id)
     .where(inbox.c.run == one("run", sa.Uuid), inbox.c.fact == "add_items")
     .order_by(by_the_way(inbox.c.id))
     .limit(one("many", sa.Integer))

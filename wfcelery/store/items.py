@@ -18,8 +18,8 @@ from wfcelery.core.states import StepStatus
 from wfcelery.definition.values import dumps, loads
 from wfcelery.errors import RowChanged
 from wfcelery.store.database import Tx
-from wfcelery.store.schema import step
-from wfcelery.store.statements import Ids, Numbers, Parameters, Statement, Texts, among, by_the_way, clock, is_one_of, later, one
+from wfcelery.store.schema import Value, step
+from wfcelery.store.statements import Ids, Numbers, Parameters, Statement, Values, among, by_the_way, clock, is_one_of, later, one
 
 FEW = 3  # rows that are no crowd
 
@@ -99,10 +99,10 @@ _SAME: dict[str, Any] = {
 
 def _bear_many(dialect: str) -> Any:
     if dialect != "postgresql":
-        own = {"id": one("id", sa.Uuid), "item": one("item", sa.Integer), "input": one("input", sa.Text)}
+        own = {"id": one("id", sa.Uuid), "item": one("item", sa.Integer), "input": one("input", Value("input"))}
         return sa.insert(step).values(**own, **_SAME)
     born = (
-        sa.func.unnest(one("ids", Ids), one("items", Numbers), one("inputs", Texts))
+        sa.func.unnest(one("ids", Ids), one("items", Numbers), one("inputs", Values))
         .table_valued("id", "item", "input", name="born")
         .render_derived()
     )
@@ -152,9 +152,9 @@ _MINE = sa.and_(by_the_way(step.c.status) == "running", step.c.token == one("min
 def _succeed_many(dialect: str) -> Any:
     if dialect != "postgresql":
         change = sa.update(step).where(step.c.id == one("step", sa.Uuid), _MINE)
-        return change.values(status="succeeded", output=one("value", sa.Text), error=sa.null(), **_OVER)
+        return change.values(status="succeeded", output=one("value", Value("output")), error=sa.null(), **_OVER)
     ended = (
-        sa.func.unnest(one("ids", Ids), one("values_", Texts))
+        sa.func.unnest(one("ids", Ids), one("values_", Values))
         .table_valued(sa.column("id", sa.Uuid), sa.column("value", sa.Text), name="ended")
         .render_derived()
     )
@@ -174,7 +174,8 @@ _SKIP = Statement(sa.update(step).where(among(step.c.id, one("ids", Ids)), _MINE
 
 def _succeed(tx: Tx, decision: Decision, rows: list[StepRow]) -> None:
     assert rows[0].seen is not None
-    same: Parameters = {"mine": rows[0].seen[1], "new_why": rows[0].why}
+    place: Parameters = {"organization_id": decision.run.organization_id, "run": decision.run.id}
+    same: Parameters = {**place, "mine": rows[0].seen[1], "new_why": rows[0].why}
     if tx.dialect == "postgresql":
         count = tx.execute(_SUCCEED, {**same, "ids": _ids(rows), "values_": [dumps(row.output) for row in rows]}).count
     else:
@@ -235,6 +236,7 @@ _PAGE = Statement(
         step.c.output,
         step.c.error,
         step.c.why,
+        step.c.organization_id,
     )
     .where(
         step.c.run == one("run", sa.Uuid),
@@ -253,7 +255,7 @@ def results_of(tx: Tx, run: UUID, name: str, wants: int) -> tuple[list[Any], tup
     after = NO_ITEM
     while True:
         page = tx.execute(_PAGE, {"run": run, "name": name, "after": after, "many": PAGE}).rows
-        for item, status, given, output, error, why in page:
+        for item, status, given, output, error, why, _ in page:
             if why == LATE:
                 continue
             if status == StepStatus.SUCCEEDED:

@@ -67,6 +67,7 @@ STEP = (
     step.c.items_left,
     step.c.expanded,
     step.c.skipped,
+    step.c.organization_id,  # whose values they are
 )
 
 
@@ -253,9 +254,17 @@ def load_mine(tx: Tx, token: UUID, ids: Collection[UUID]) -> frozenset[UUID]:
 
 
 _RESULTS = Statement(
-    sa.select(step.c.id, step.c.name, step.c.status, step.c.output, step.c.error, step.c.items_left, step.c.wants, step.c.why).where(
-        step.c.run == one("run", sa.Uuid), among(step.c.name, one("names", Words)), step.c.item == NO_ITEM
-    )
+    sa.select(
+        step.c.id,
+        step.c.name,
+        step.c.status,
+        step.c.output,
+        step.c.error,
+        step.c.items_left,
+        step.c.wants,
+        step.c.why,
+        step.c.organization_id,
+    ).where(step.c.run == one("run", sa.Uuid), among(step.c.name, one("names", Words)), step.c.item == NO_ITEM)
 )
 
 
@@ -265,7 +274,7 @@ def load_results(tx: Tx, run_id: UUID, names: Iterable[str]) -> dict[str, Ended]
     One of which enough items have succeeded is worth what it was when the run went on, whatever the others come to.
     """
     found: dict[str, Ended] = {}
-    for _, name, status, output, error, items_left, wants, why in tx.execute(_RESULTS, {"run": run_id, "names": list(names)}).rows:
+    for _, name, status, output, error, items_left, wants, why, _ in tx.execute(_RESULTS, {"run": run_id, "names": list(names)}).rows:
         if items_left is None:
             found[name] = Ended(status, _value(output), _value(error))
         else:

@@ -158,8 +158,10 @@ _STEP = (
 )
 _OF_RUN = run.c.id == one("run", sa.Uuid)
 _AGE = seconds_until(sa.func.coalesce(run.c.ended_at, clock())) - seconds_until(run.c.created_at)
-_OUTCOME = Statement(sa.select(run.c.workflow, run.c.status, run.c.output, run.c.error, run.c.reason, _AGE).where(_OF_RUN))
-_INPUT = Statement(sa.select(run.c.input).where(_OF_RUN))
+_OUTCOME = Statement(
+    sa.select(run.c.workflow, run.c.status, run.c.output, run.c.error, run.c.reason, _AGE, run.c.organization_id).where(_OF_RUN)
+)
+_INPUT = Statement(sa.select(run.c.input, run.c.organization_id).where(_OF_RUN))
 _RUN_BY_ID = Statement(sa.select(*_RUN).where(_OF_RUN))
 _STEPS = Statement(sa.select(*_STEP).where(step.c.run == one("run", sa.Uuid)).order_by(step.c.id))
 _TASK = Statement(sa.select(*_STEP).where(step.c.run == one("run", sa.Uuid), step.c.name == one("name", sa.Text), step.c.item == NO_ITEM))
@@ -207,7 +209,7 @@ def outcome(tx: Tx, id: UUID) -> Outcome | None:  # noqa: A002
     rows = tx.execute(_OUTCOME, {"run": id}).rows
     if not rows:
         return None
-    workflow, status, output, error, reason, age = rows[0]
+    workflow, status, output, error, reason, age, _ = rows[0]
     return Outcome(workflow, status, output, _value(error), reason, float(age))
 
 

@@ -17,7 +17,8 @@ from wfcelery.definition.values import dumps
 from wfcelery.errors import RowChanged
 from wfcelery.store import items
 from wfcelery.store.database import Tx
-from wfcelery.store.schema import Instant, dead_letter, history, inbox, run, step
+from wfcelery.store.payloads import Payloads, sealed
+from wfcelery.store.schema import Instant, Value, dead_letter, history, inbox, run, step
 from wfcelery.store.statements import Ids, Parameters, Statement, among, by_the_way, clock, is_one_of, later, one
 from wfcelery.store.waits import save_waits
 
@@ -45,8 +46,8 @@ def _due() -> Any:
 _RUN_VALUES: dict[str, Any] = {
     "version": run.c.version + 1,
     "status": one("status", sa.Text),
-    "variables": one("variables", sa.Text),
-    "output": one("output", sa.Text),
+    "variables": one("variables", Value("variables")),
+    "output": one("output", Value("output")),
     "error": one("error", sa.Text),
     "ending": one("ending", sa.Text),
     "reason": one("reason", sa.Text),
@@ -77,6 +78,7 @@ def run_parameters(decision: Decision) -> dict[str, Any]:
     """What `advance_run` takes."""
     row: RunRow = decision.run
     return {
+        "organization_id": row.organization_id,
         "run": row.id,
         "seen": decision.seen_version,
         "status": str(row.status),
@@ -112,8 +114,8 @@ def _step_values(p: str) -> dict[str, Any]:
             "queue": sa.Text,
             "priority": sa.Integer,
             "timeout": sa.Float,
-            "input": sa.Text,
-            "output": sa.Text,
+            "input": Value("input"),
+            "output": Value("output"),
             "error": sa.Text,
             "blockers": sa.Integer,
             "wants": sa.Integer,
@@ -288,7 +290,7 @@ def save(tx: Tx, decision: Decision, rings: bool = True) -> None:
             tx.execute(_RETRIED, {"ids": decision.retried})
         for letter in decision.dead_letters:
             tx.execute(_BURY, _letter_parameters(row, letter))
-        tx.execute(_HISTORY, history_parameters(decision))
+        tx.execute(_HISTORY, history_parameters(decision, tx.payloads))
     if decision.inbox_done:
         tx.execute(_APPLIED, {"ids": decision.inbox_done})
 
@@ -304,7 +306,7 @@ def _save_steps(tx: Tx, decision: Decision, rings: bool) -> None:
             values |= place | {"id": row.id, "name": row.name, "item": row.item, "round": row.round, "fan_out": row.fan_out}
             born.append(values)
         else:
-            values |= {"step": row.id, "seen_status": str(row.seen[0]), "seen_token": row.seen[1]}
+            values |= place | {"step": row.id, "seen_status": str(row.seen[0]), "seen_token": row.seen[1]}
             changed.append(values)
     changed.sort(key=lambda values: values["step"])
     if changed and tx.many(_UPDATE_STEP, changed) != len(changed):
@@ -331,12 +333,13 @@ def _letter_parameters(row: RunRow, letter: DeadLetter) -> Parameters:
     }
 
 
-def history_parameters(decision: Decision) -> dict[str, Any]:
+def history_parameters(decision: Decision, payloads: Payloads) -> dict[str, Any]:
     """The one row of history that a commit writes."""
     row = decision.run
+    seal = payloads.sealer(row.organization_id)
     return {
         "run": row.id,
         "version": decision.seen_version + 1,
         "organization_id": row.organization_id,
-        "facts": dumps(decision.facts),
+        "facts": dumps(decision.facts if seal is None else sealed(decision.facts, seal)),
     }

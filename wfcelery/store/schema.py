@@ -7,56 +7,18 @@ seconds since 1970 on SQLite.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from wfcelery.core.rows import WAIT_KINDS
 from wfcelery.core.states import RUN_ENDED, STEP_ENDED, RunStatus, StepStatus, WaitStatus
 from wfcelery.definition.document import OVERLAPS
+from wfcelery.store import columns
 from wfcelery.store.rules import held_by_a_trigger
 
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "%(table_name)s_%(column_0_N_name)s",
-        "pk": "%(table_name)s_pk",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-    }
-)
-
-
-class Instant(TypeDecorator[datetime]):
-    """A moment in UTC."""
-
-    impl = sa.Float
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(sa.DateTime(timezone=True) if dialect.name == "postgresql" else sa.Float())
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        return value if value is None or dialect.name == "postgresql" else value.timestamp()
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        if value is None or isinstance(value, datetime):
-            return value
-        return datetime.fromtimestamp(value, UTC)
-
-
-def _one_of(column: str, words: type[RunStatus] | type[StepStatus] | type[WaitStatus] | tuple[str, ...], name: str) -> sa.CheckConstraint:
-    return sa.CheckConstraint(f"{column} in ({', '.join(repr(str(word)) for word in words)})", name=name)
-
-
-def _in(words: frozenset[RunStatus] | frozenset[StepStatus]) -> str:
-    return "(" + ", ".join(repr(str(word)) for word in sorted(words)) + ")"
-
-
-def _organization() -> sa.Column[str]:
-    return sa.Column("organization_id", sa.Text, nullable=False)
-
+metadata = columns.metadata
+Instant = columns.Instant
+Value = columns.Value
+_one_of, _in, _organization = columns.one_of, columns.word_list, columns.organization
 
 definition = sa.Table(
     "wf_definition",
@@ -81,10 +43,10 @@ run = sa.Table(
     sa.Column("definition", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),  # +1 per commit that holds the run's lock
-    sa.Column("input", sa.Text, nullable=False),
+    sa.Column("input", Value("input"), nullable=False),
     sa.Column("input_digest", sa.Text, nullable=False),
-    sa.Column("output", sa.Text),
-    sa.Column("variables", sa.Text),
+    sa.Column("output", Value("output")),
+    sa.Column("variables", Value("variables")),
     sa.Column("error", sa.Text),
     sa.Column("ending", sa.Text),
     sa.Column("reason", sa.Text),
@@ -154,8 +116,8 @@ step = sa.Table(
     sa.Column("ring_at", Instant),
     sa.Column("timeout", sa.Float),  # seconds an attempt may take; deadline_at is made of it by the claim
     sa.Column("deadline_at", Instant),
-    sa.Column("input", sa.Text),
-    sa.Column("output", sa.Text),
+    sa.Column("input", Value("input")),
+    sa.Column("output", Value("output")),
     sa.Column("error", sa.Text),
     sa.Column("blockers", sa.Integer, nullable=False, server_default="0"),
     sa.Column("wants", sa.Integer, nullable=False, server_default="0"),
@@ -211,7 +173,7 @@ inbox = sa.Table(
     sa.Column("at", Instant, nullable=False),
     sa.Column("ring_at", Instant, nullable=False),
     sa.Column("fact", sa.Text, nullable=False),
-    sa.Column("data", sa.Text, nullable=False),
+    sa.Column("data", Value("data"), nullable=False),
     sa.Index("wf_inbox_run", "run"),
     sa.Index("wf_inbox_ring", "ring_at"),
     _one_of(
@@ -283,11 +245,24 @@ idempotency = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("token", sa.Uuid),  # who runs it; null once the result is kept
     sa.Column("attempt", sa.Boolean, nullable=False),  # whether that is the token of a step's attempt, which can be lost
-    sa.Column("result", sa.Text),
+    sa.Column("result", Value("result")),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("expires_at", Instant, nullable=False),
     sa.Index("wf_idempotency_expires", "expires_at"),
     sa.CheckConstraint("(token is null) = (result is not null)", name="wf_idempotency_result"),
+)
+
+payload = sa.Table(
+    "wf_payload",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),  # made of the run and the digest: the same value of a run is kept once
+    _organization(),
+    sa.Column("run", sa.Uuid, nullable=False),  # no foreign key: the payload is there before the run's row
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("body", sa.Text),  # null: another store has it
+    sa.Column("at", Instant, nullable=False),
+    sa.Index("wf_payload_run", "run"),
 )
 
 audit = sa.Table(
@@ -311,7 +286,7 @@ schedule = sa.Table(
     _organization(),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("workflow", sa.Text, nullable=False),
-    sa.Column("input", sa.Text, nullable=False),
+    sa.Column("input", Value("input"), nullable=False),
     sa.Column("slot_as", sa.Text),  # the parameter that is given the slot's time
     sa.Column("cron", sa.Text),
     sa.Column("every", sa.Integer),  # seconds

@@ -94,4 +94,4 @@ def _plain(session: Any) -> Session:
 
 
 def _tx(database: Database, connection: sa.Connection) -> Tx | None:
-    return SQLAlchemyTx(connection) if same_database(database, connection) else None
+    return SQLAlchemyTx(connection, database.payloads) if same_database(database, connection) else None

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from wfcelery.core.states import RUN_ENDED, RunStatus
 from wfcelery.definition.values import dumps
 from wfcelery.store.database import Tx
-from wfcelery.store.schema import Instant, run
+from wfcelery.store.schema import Instant, Value, run
 from wfcelery.store.statements import Statement, clock, is_one_of, later, one
 
 RING_AFTER = 5.0  # seconds after which the sweep rings for a run whose own ring did not get it begun
@@ -68,7 +68,7 @@ def _insert(dialect: str) -> Any:
             definition=one("definition", sa.Text),
             status="pending",
             version=0,
-            input=one("input", sa.Text),
+            input=one("input", Value("input")),
             input_digest=one("input_digest", sa.Text),
             key=one("key", sa.Text),
             active_key=one("key", sa.Text),
@@ -101,6 +101,7 @@ def insert_run(tx: Tx, new: NewRun) -> bool:
     """Insert the run and nothing else; False where another run of the workflow holds its key. May be repeated for ever."""
     given = {
         "id": new.id,
+        "run": new.id,
         "organization_id": new.organization_id,
         "workflow": new.workflow,
         "definition": new.definition,

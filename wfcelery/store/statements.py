@@ -24,7 +24,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from wfcelery.store.schema import Instant
+from wfcelery.store.schema import Instant, Value
 
 _FLOAT8 = 701  # PostgreSQL's number for double precision
 Parameters = Mapping[str, Any]
@@ -219,6 +219,13 @@ class Texts(TypeDecorator[Sequence[str | None]]):
     cache_ok = True
 
 
+class Values(Texts):
+    """As `Texts`, of stored values (`schema.Value`)."""
+
+    cache_ok = True
+    what = "value"
+
+
 class among(FunctionElement[bool]):  # noqa: N801
     """`among(column, bindparam)`: whether a column's value is in a list that is one parameter."""
 
@@ -282,6 +289,9 @@ class Compiled:
     results: tuple[tuple[int, Callable[[Any], Any]], ...]
     order: tuple[str, ...] | None  # positional styles
     returns: bool
+    written: tuple[tuple[str, str], ...]  # parameters that are stored values, and what they are
+    read: tuple[tuple[int, str], ...]  # columns of the result that are
+    owner: int | None  # the column that says whose row it is
     plainly: Callable[[Parameters], Any] | None  # the values in their order, where they are two or more, and go in as they are
 
     def parameters(self, given: Parameters | None) -> Any:
@@ -332,6 +342,10 @@ class Statement:
             process = column.type.dialect_impl(dialect).result_processor(dialect, _FLOAT8 if isinstance(column.type, sa.Float) else None)
             if process is not None:
                 results.append((at, process))
+        written = tuple((name, bind.type.what) for bind, name in compiled.bind_names.items() if isinstance(bind.type, Value | Values))
+        columns = compiled._result_columns
+        read = tuple((at, column.type.what) for at, column in enumerate(columns) if isinstance(column.type, Value))
+        owner = next((at for at, column in enumerate(columns) if column.keyname.startswith("organization_id")), None)
         order = tuple(compiled.positiontup) if compiled.positional else None
         text = str(compiled)
         if order is None:
@@ -339,7 +353,7 @@ class Statement:
             if dialect.name == "postgresql":
                 text, order = _numbered(text)
         plainly = itemgetter(*order) if order is not None and len(order) > 1 and not constants and not binds else None
-        return Compiled(text, constants, binds, tuple(results), order, bool(compiled._result_columns), plainly)
+        return Compiled(text, constants, binds, tuple(results), order, bool(columns), written, read, owner, plainly)
 
 
 _STATEMENTS: WeakSet[Statement] = WeakSet()

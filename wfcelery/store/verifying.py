@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,6 +85,7 @@ class Evidence:
     inbox: list[InboxFound]
     letters: list[Letter]
     strangers: list[str]  # tables that hold a row of this run for another organization
+    seal: Callable[[str], str] | None = None  # what has been done to the digests of the history
 
     @property
     def open_waits(self) -> list[UUID]:
@@ -122,7 +123,7 @@ _WAITS = Statement(
     .order_by(wait.c.id)
 )
 _INBOX = Statement(
-    sa.select(inbox.c.run, inbox.c.id, inbox.c.fact, inbox.c.data, inbox.c.at, inbox.c.ring_at)
+    sa.select(inbox.c.run, inbox.c.id, inbox.c.fact, inbox.c.data, inbox.c.at, inbox.c.ring_at, inbox.c.organization_id)
     .where(among(inbox.c.run, _RUNS))
     .order_by(inbox.c.id)
 )
@@ -208,6 +209,7 @@ class _Found:
 
     def __init__(self, tx: Tx, ids: Sequence[UUID]) -> None:
         given = {"runs": list(ids)}
+        self.payloads = tx.payloads
         self.now: datetime = tx.execute(_NOW).rows[0][0]
         self.runs = tx.execute(_RUN_ROWS, given).rows
         self.bodies: dict[str, str] = dict(tx.execute(_BODIES, given).rows)
@@ -234,8 +236,9 @@ class _Found:
                 times={found[6]: Times(found[1], found[2], found[3], found[4], bool(found[5])) for found in steps},
                 history=[HistoryRow(found[1], found[2], loads(found[3])) for found in self.history.get(row.id, [])],
                 waits=[WaitFound(*found[1:]) for found in self.waits.get(row.id, [])],
-                inbox=[InboxFound(found[1], found[2], loads(found[3]), *found[4:]) for found in self.inbox.get(row.id, [])],
+                inbox=[InboxFound(found[1], found[2], loads(found[3]), found[4], found[5]) for found in self.inbox.get(row.id, [])],
                 letters=[letter for letter in self.letters if letter.run == row.id],
+                seal=self.payloads.sealer(row.organization_id),
                 strangers=[found[1] for found in self.strangers.get(row.id, [])],
             )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from uuid import UUID
 
+from wfcelery.core.draft import digest
 from wfcelery.core.folding import Folded, Place, fold
 from wfcelery.core.rows import NO_ITEM, RunRow, StepRow
 from wfcelery.core.states import RUN_ENDED
@@ -13,6 +14,7 @@ from wfcelery.core.step_machine import OPERATOR
 from wfcelery.definition.compile import compile_plan
 from wfcelery.definition.model import Definition, signature
 from wfcelery.definition.plan import Plan
+from wfcelery.definition.values import is_kept_back
 from wfcelery.errors import WfceleryError
 from wfcelery.service.invariants.chronicle import Chronicle, chronicle
 from wfcelery.service.invariants.ledgers import Ledgers
@@ -48,6 +50,13 @@ class Case:
             except (ValueError, KeyError, TypeError, AttributeError) as problem:
                 self.folded, self.unreadable = None, f"{type(problem).__name__}: {problem}"
         self.plan, self.bad_definition = _plan(self.run.definition, self.found.body)
+
+    def is_of(self, told: object, value: object) -> bool:
+        """Whether a digest of the history is that of a stored value; yes, where there is none or the value cannot be read here."""
+        if told is None or any(is_kept_back(part) for part in (value if isinstance(value, list) else [value])):
+            return True
+        own = digest(value)
+        return told == (own if self.found.seal is None else self.found.seal(own))
 
     @property
     def run(self) -> RunRow:
