@@ -317,10 +317,7 @@ class Damaged(Unavailable):
 
 
 class CannotRead(WfceleryError):
-    """A stored value cannot be read here: it is encoded, and its codec or key is missing, or what a row refers to is not there.
-
-    No problem of the value's own: another process, or this one with its key, reads it.
-    """
+    """A stored value cannot be read here: its codec or key is missing, or what its row refers to. With these it can be."""
 
     code = "cannot_read"
 

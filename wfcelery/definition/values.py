@@ -295,13 +295,10 @@ def reference(root: str, *path: str | int) -> dict[str, Any]:
     return {MARK: ["ref", root, *path]}
 
 
-_NONE: frozenset[str] = frozenset()
-
-
 def references(stored: Any) -> frozenset[str]:
     """The tasks whose records a stored value refers to."""
     if type(stored) not in (dict, list):
-        return _NONE
+        return frozenset()
     found: set[str] = set()
     _collect(stored, found)
     return frozenset(found)

@@ -212,16 +212,10 @@ class Numbers(TypeDecorator[Sequence[int]]):
     cache_ok = True
 
 
-class Texts(TypeDecorator[Sequence[str | None]]):
-    """A list of texts, some of which may be missing, as one parameter, on PostgreSQL alone."""
+class Values(TypeDecorator[Sequence[str | None]]):
+    """A list of stored values (`schema.Value`), some of which may be missing, as one parameter, on PostgreSQL alone."""
 
     impl = postgresql.ARRAY(sa.Text())
-    cache_ok = True
-
-
-class Values(Texts):
-    """As `Texts`, of stored values (`schema.Value`)."""
-
     cache_ok = True
     what = "value"
 
