@@ -73,11 +73,13 @@ if TYPE_CHECKING:
     from wfcelery.service.once import once
     from wfcelery.service.schedule_handles import Schedule, get_schedule, list_schedules, schedule
     from wfcelery.service.starting import astart_workflow, start_workflow
+    from wfcelery.service.why import Cause
 
 __all__ = [
     "AttemptCancelled",
     "AuthoringError",
     "Bound",
+    "Cause",
     "DefinitionProblems",
     "DefinitionVersion",
     "End",
@@ -166,6 +168,7 @@ _HOMES = {
     "wfcelery.service.once": "once",
     "wfcelery.service.schedule_handles": "Schedule get_schedule list_schedules schedule",
     "wfcelery.service.starting": "astart_workflow start_workflow",
+    "wfcelery.service.why": "Cause",
     "wfcelery.integrations.installing": "install",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -29,6 +29,10 @@ def _succeeded(cli: Cli, run: str) -> dict[str, Any]:
 
 def test_a_failed_run_is_retried_in_place(cli: Cli, tmp_path: Path) -> None:
     run = _failed(cli, tmp_path / "flag")
+    (cause,) = cli.json("runs", "why", run)
+    assert (cause["kind"], cause["step"], cause["remedy"]) == ("dead_letter", "healed", f"wfcelery runs retry {run}")
+    assert cli.lines("runs", "why", run[-8:])[0] == f"healing {run} is failed"
+    cli("runs", "why", "nobody", code=3)
     (tmp_path / "flag").touch()
     assert cli.json("runs", "retry", run, "--by", "ada") == [{"id": run, "asked": "retry", "reason": None}]
     view = _succeeded(cli, run)

@@ -12,6 +12,7 @@ from good import (
     Order,
     OrderRow,
     Parcel,
+    Receipt,
     Stock,
     adopted,
     apply_discount,
@@ -36,6 +37,7 @@ from wfcelery import (
     Failed,
     GiveUp,
     Retry,
+    Run,
     add_items,
     after,
     batched,
@@ -229,6 +231,12 @@ def unseen(new: Order) -> str:
     with when(not_(is_none(new.coupon))):
         return required(new.coupon)  # N: test_a_return_inside_a_block_is_told_by_the_source
     return "a constant may be returned"
+
+
+def by_hand(run: Run[Receipt]) -> None:
+    run.skip()  # E: step
+    run.retry(by=7)  # E: str
+    run.why().clear()  # E: clear
 
 
 def by_the_clock(new: Order) -> None:

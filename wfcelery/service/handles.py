@@ -30,6 +30,8 @@ from wfcelery.errors import (
 from wfcelery.service import asking, by_hand, definitions, runs
 from wfcelery.service.context import current
 from wfcelery.service.expecting import Expectations
+from wfcelery.service.explaining import explained
+from wfcelery.service.why import Cause
 
 _expected = Expectations()
 
@@ -132,6 +134,10 @@ class Run(Generic[R_co]):
         """
         by_hand.complete(current(), UUID(self.id), step, result, reason, by)
 
+    def why(self) -> Sequence[Cause]:
+        """Why the run stands where it stands: each cause with what helps, the most telling first, then those of its children."""
+        return explained(current(), UUID(self.id)).causes
+
     def history(self) -> Sequence[HistoryEntry]:
         """Everything that happened to the run, one entry a commit, oldest first."""
         return [HistoryEntry(row.version, row.at, row.facts) for row in runs.history_of(current(), UUID(self.id))]
@@ -171,6 +177,10 @@ class Run(Generic[R_co]):
     async def acomplete(self, step: str, result: object = None, reason: str = "operator complete", *, by: str | None = None) -> None:
         """`complete` from a coroutine."""
         await asyncio.to_thread(self.complete, step, result, reason, by=by)
+
+    async def awhy(self) -> Sequence[Cause]:
+        """`why` from a coroutine."""
+        return await asyncio.to_thread(self.why)
 
     async def ahistory(self) -> Sequence[HistoryEntry]:
         """`history` from a coroutine."""
