@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from wfcelery.authoring.calls import batched
     from wfcelery.authoring.context import StepContext, current_step
     from wfcelery.authoring.decorators import Bound, Step, Submitted, Workflow, adopt, step, workflow
+    from wfcelery.authoring.gates import Breaker, Limit, Rate
     from wfcelery.authoring.language import (
         after,
         cancelled,
@@ -79,6 +80,7 @@ __all__ = [
     "AttemptCancelled",
     "AuthoringError",
     "Bound",
+    "Breaker",
     "Cause",
     "DefinitionProblems",
     "DefinitionVersion",
@@ -89,8 +91,10 @@ __all__ = [
     "InvalidInput",
     "InvalidSchedule",
     "KeyConflict",
+    "Limit",
     "NotAllowedNow",
     "NotFound",
+    "Rate",
     "Retry",
     "RetryLater",
     "Run",
@@ -154,6 +158,7 @@ _HOMES = {
     "wfcelery.authoring.context": "StepContext current_step",
     "wfcelery.authoring.calls": "batched",
     "wfcelery.authoring.decorators": "Bound Step Submitted Workflow adopt step workflow",
+    "wfcelery.authoring.gates": "Breaker Limit Rate",
     "wfcelery.authoring.language": "after cancelled completed either end error expr fail failed is_none not_ otherwise publish required "
     "sleep sleep_until succeeded text timed_out when",
     "wfcelery.authoring.options": "Retry",

@@ -268,6 +268,10 @@ CORRUPTORS = [
     Corruptor(46, "a child's parent is gone", sql("update wf_run set parent_step = {random} where id = {order}")),
     Corruptor(47, "a run ended long after the last fault", told(drained=True, healed_at=LONG_AGO, within=60.0), ENDED),
     Corruptor(48, "two versions of the tables", sql("insert into wf_alembic_version (version_num) values ('x')")),
+    Corruptor(25, "a slot of a step that has no use for it", sql(
+        "insert into wf_limit_use (id, organization_id, kind, key, run, step, granted, wanted, priority, asked_at) "
+        "select {random}, 'default', 'lock', 'till', {order}, {random}, 1, 0, 0, {now}"
+    )),
     Corruptor(49, "an item is held for no reason", sql(
         "update wf_step set why = 'x' where run = {open} and name = 'pack' and item = 3"
     )),

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError
 
 from wfcelery.authoring.formulas import Formula, Use
+from wfcelery.authoring.gates import keys_in, said_of_gates
 from wfcelery.authoring.options import NO_RETRY, OF_ITEMS, ItemTest, Retry, check_whole
 from wfcelery.authoring.references import Reference, references_in
 from wfcelery.authoring.registry import StepSpec
@@ -29,7 +30,7 @@ def traced_call(spec: StepSpec, options: Mapping[str, Any], args: tuple[Any, ...
             raise refusal(f"{name}= is for a fan-out: {short_name(spec)}.options({name}=…).map(items)")
     named = _named(spec, args, kwargs)
     trace = current_trace(spec.name)
-    task = trace.add(short_name(spec), options, said_of(spec, options, named), looked_at(named))
+    task = trace.add(short_name(spec), options, said_of(spec, options, named), looked_at([named, keys_in(options)]))
     return Reference(Formula(f"task.{task.name}.result", (Use(task),), task=task, plain=True))
 
 
@@ -96,6 +97,7 @@ def said_of(spec: StepSpec, options: Mapping[str, Any], named: Mapping[str, Any]
     for name in ("timeout", "soft_timeout"):
         if options.get(name) is not None:
             said[name] = seconds(options[name])
+    said |= said_of_gates(options, templated)
     if "retry" in options:
         retry: Retry = options["retry"] or NO_RETRY
         said["retry"] = retry.document()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
+from wfcelery.authoring.gates import Breaker, Limit, Rate, check_gate
 from wfcelery.definition.expressions import Expression, bare
 from wfcelery.definition.plan import RetryPolicy
 from wfcelery.definition.shares import Share
@@ -58,6 +59,10 @@ class CallOptions(TypedDict, total=False):
     success: int | str  # items that have to succeed, or a percentage of them such as "80%"
     tolerate: int | str  # items that may fail, likewise
     commit: Commit
+    limit: Limit
+    lock: str  # a limit of one slot: a text, or a reference
+    rate: Rate | str
+    breaker: Breaker
 
 
 class WaitOptions(TypedDict, total=False):
@@ -228,6 +233,10 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "when": _check_item_test,
     "success": lambda where, value: _check_share(where, value, 1),
     "tolerate": lambda where, value: _check_share(where, value, 0),
+    "limit": lambda where, value: check_gate("limit", where, value),
+    "lock": lambda where, value: check_gate("lock", where, value),
+    "rate": lambda where, value: check_gate("rate", where, value),
+    "breaker": lambda where, value: check_gate("breaker", where, value),
     "transactional": _check_flag,
     "cancel_rest": _check_flag,
     "commit": lambda where, value: check_choice(where, value, ("group", "each")),

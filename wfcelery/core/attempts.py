@@ -63,6 +63,8 @@ def try_again(draft: Draft, row: StepRow, fact: Failed) -> bool:
     node = draft.plan.nodes[row.name]
     policy = node.retry or fact.policy or retries.NO_RETRY
     row.failures += 1
+    if row.gates is not None:
+        draft.decision.failing.append(row.id)
     row.error = dict(fact.error)
     if fact.final:
         return False

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from wfcelery.core import attempts, births, by_hand, fan_out, joins, pausing, regions, reopening, run_machine, wait_machine
+from wfcelery.core import attempts, births, by_hand, fan_out, gating, joins, pausing, regions, reopening, run_machine, wait_machine
 from wfcelery.core.decision import Decision, Missing, RingStep
 from wfcelery.core.draft import Draft, NeedMore, digest
 from wfcelery.core.events import (
@@ -22,6 +22,7 @@ from wfcelery.core.events import (
     Expanded,
     Fact,
     Failed,
+    GateOpened,
     GracePassed,
     GroupEnded,
     ItemsAdded,
@@ -59,6 +60,7 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     TerminateAsked: run_machine.on_terminate_asked,
     PauseAsked: pausing.on_pause_asked,
     ResumeAsked: pausing.on_resume_asked,
+    GateOpened: gating.on_gate_opened,
     DeadlinePassed: run_machine.on_deadline_passed,
     GracePassed: run_machine.on_grace_passed,
     RetryAsked: reopening.on_retry_asked,

@@ -68,6 +68,8 @@ class Decision:
     facts: list[dict[str, Any]] = field(default_factory=list)
     rings: list[Ring] = field(default_factory=list)
     inbox_done: list[UUID] = field(default_factory=list)
+    gated: dict[UUID, StepRow] = field(default_factory=dict)  # rows that have changed and have gates, for whoever keeps the gates
+    failing: list[UUID] = field(default_factory=list)  # of these: steps of which an attempt has failed
     grace: float | None = None  # seconds after which a cancelling run is ended by force: wf_run.due_at
     kept: StepRow | None = None
     ended: bool = False  # the run reached its end in this commit

@@ -149,6 +149,8 @@ class Draft:
         if status not in _STEP_MOVES[was] and was is not status:
             raise IllegalTransition(f"step {row.name}", str(was), str(status))
         row.status, row.why = status, why
+        if row.gates is not None:
+            self.decision.gated[row.id] = row
         self.write(row)
 
     def write(self, row: StepRow) -> None:

@@ -143,6 +143,15 @@ class ResumeAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class GateOpened:
+    """A step that waits for a limit, a lock or a breaker has its turn."""
+
+    step: UUID
+    kind: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """The run's own deadline is over."""
 
@@ -225,6 +234,7 @@ Fact = (
     | TerminateAsked
     | PauseAsked
     | ResumeAsked
+    | GateOpened
     | DeadlinePassed
     | GracePassed
     | RetryAsked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wfcelery.core import births, regions, wait_machine
 from wfcelery.core.draft import Draft, digest
+from wfcelery.core.gating import gates_of
 from wfcelery.core.rows import StepRow
 from wfcelery.core.states import StepStatus
 from wfcelery.core.step_machine import bury, end, offer, skip
@@ -43,6 +44,7 @@ def _begin(draft: Draft, node: Node, row: StepRow) -> None:
             row.input = node.input.render(scope, references=True)
         row.queue, row.priority = node.queue, node.priority
         row.delay = None
+        row.gates = gates_of(draft, node) if node.gates else None
         draft.run.open_steps += 1
         offer(draft, row)
 

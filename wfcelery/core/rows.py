@@ -87,6 +87,7 @@ class StepRow:
     items_left: int | None = None  # of a fan-out: items that have not ended
     expanded: int | None = None  # of a fan-out: items that have rows; `fired` counts those let go so far
     skipped: int | None = None  # of a fan-out: items that their own condition has left out
+    gates: list[dict[str, Any]] | None = None  # what it passes before each attempt: kind, key, and the numbers that the author said
     let_go: tuple[tuple[int, int], ...] = ()  # of a fan-out, written only: items a <= item < b turn from held to ready
 
     def copied(self) -> StepRow:

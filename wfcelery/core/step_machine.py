@@ -73,8 +73,8 @@ def make_ready(draft: Draft, row: StepRow) -> bool:
 
 
 def stood(row: StepRow) -> StepStatus:
-    """How a row that is closed shall stand when it is opened again: what a pause holds is ready."""
-    return StepStatus.READY if row.status is StepStatus.HELD and row.why == PAUSED else row.status
+    """How a row that is closed shall stand when it is opened again: what a pause or a gate holds is ready."""
+    return StepStatus.READY if row.status is StepStatus.HELD and (row.why == PAUSED or row.item == NO_ITEM) else row.status
 
 
 def hand_back(draft: Draft, row: StepRow) -> None:

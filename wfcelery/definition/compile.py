@@ -8,9 +8,10 @@ from typing import Any, Literal
 from wfcelery.definition.document import Definition, RetrySpec, Task
 from wfcelery.definition.edges import Way, conditional_blocks, counted, fork, on_error_of, ways_of
 from wfcelery.definition.expressions import Expression, Template
+from wfcelery.definition.gating import every
 from wfcelery.definition.model import signature as signature_of
 from wfcelery.definition.ordering import node_names, topological
-from wfcelery.definition.plan import NOTHING, Edge, Node, Plan, RetryPolicy
+from wfcelery.definition.plan import NOTHING, Edge, Gate, Node, Plan, RetryPolicy
 from wfcelery.definition.regions import closed_by, passed_by
 from wfcelery.definition.shares import Share
 from wfcelery.errors import DefinitionProblems
@@ -85,6 +86,7 @@ class _Compiler:
         arguments = Template.parse(task.arguments) if task.arguments else None
         duration = None if task.duration is None else Template.parse(task.duration)
         until = None if task.until is None else Template.parse(task.until)
+        gates = gates_of(task)
         return Node(
             name=name,
             kind="sleep" if task.type == "sleep" else "action",
@@ -110,7 +112,10 @@ class _Compiler:
             queue=task.queue,
             priority=task.priority,
             commit=task.commit,
-            reads=_reads(when, with_items, each, item_when, arguments, duration, until, *publish.values(), *decision),
+            gates=gates,
+            reads=_reads(
+                when, with_items, each, item_when, arguments, duration, until, *publish.values(), *decision, *(gate.key for gate in gates)
+            ),
             **common,
         )
 
@@ -188,6 +193,23 @@ def _reads(*parts: Expression | Template | None) -> frozenset[str]:
         if part is not None and part.tasks:
             found |= part.tasks
     return found
+
+
+def gates_of(task: Task) -> tuple[Gate, ...]:
+    """What a task passes before it begins; its turn at a rate, which is lost where it cannot begin then, comes last."""
+    found: list[Gate] = []
+    if task.limit is not None:
+        found.append(Gate("limit", Template.parse(task.limit.key), {"slots": task.limit.slots}))
+    if task.lock is not None:
+        found.append(Gate("lock", Template.parse(task.lock), {"slots": 1}))
+    if task.breaker is not None:
+        said = task.breaker
+        terms = {"failures": said.failures, "within": said.within, "open_for": said.open_for}
+        found.append(Gate("breaker", Template.parse(said.key), terms))
+    if task.rate is not None:
+        rate = task.rate
+        found.append(Gate("rate", Template.parse(rate.key or task.action), {"every": every(rate.limit), "burst": rate.burst}))
+    return tuple(found)
 
 
 def policy_of(spec: RetrySpec) -> RetryPolicy:

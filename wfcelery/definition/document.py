@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from wfcelery.definition.expressions import bare
+from wfcelery.definition.gating import BreakerSpec, LimitSpec, MaybeRate
 from wfcelery.definition.shares import written
 from wfcelery.definition.spans import seconds
 from wfcelery.definition.values import MARK, encode, mark_of
@@ -207,6 +208,10 @@ class Task(_Strict):
     queue: Annotated[str, Field(min_length=1)] | None = None
     priority: Annotated[int, Field(ge=0, le=255)] | None = None
     commit: Literal["group", "each"] = "group"
+    limit: LimitSpec | None = None
+    lock: Annotated[str, Field(min_length=1)] | None = None
+    rate: MaybeRate = None
+    breaker: BreakerSpec | None = None
     after: Annotated[tuple[After, ...], BeforeValidator(_after)] = ()
     needs: Names = ()
     when_reached: NameSet = ()  # tasks without whose success this one does not begin

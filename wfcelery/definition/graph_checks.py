@@ -14,6 +14,7 @@ from wfcelery.definition.document import Definition, Task
 from wfcelery.definition.edges import Way, counted, ways_of
 from wfcelery.definition.expressions import Expression, Template
 from wfcelery.definition.findings import Findings, Path
+from wfcelery.definition.gating import keys_of
 from wfcelery.definition.ordering import node_names, topological
 from wfcelery.definition.region_checks import check_regions
 from wfcelery.errors import ExpressionError
@@ -289,6 +290,8 @@ def _looks(task: Task) -> Iterable[tuple[Path, object, bool]]:
         yield (key,), getattr(task, key), True
     for name, value in task.input.items():
         yield ("input", name), value, True
+    for place, each in keys_of(task):
+        yield place, each, True
     for name, value in task.publish.items():
         yield ("publish", name), value, False
     for number, branch in enumerate(task.decision):

@@ -34,6 +34,15 @@ class RetryPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """What a step passes before it begins: whoever has the same kind and key shares it. `terms` are its numbers."""
+
+    kind: Literal["limit", "lock", "breaker", "rate"]
+    key: Template
+    terms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Edge:
     """Everything one node says about one that comes after it; at most one edge joins two nodes.
 
@@ -101,6 +110,7 @@ class Node:
     queue: str | None = None
     priority: int | None = None
     commit: Literal["group", "each"] = "group"
+    gates: tuple[Gate, ...] = ()
     reads: frozenset[str] = NOTHING
     result: Template | None = None  # gate: what its result is; end: what the run returns; fail: what its error says
     code: str | None = None  # fail: the code of its error

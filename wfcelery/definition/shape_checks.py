@@ -10,6 +10,7 @@ from typing import Any
 
 from wfcelery.definition.document import TRANSITIONS, Definition, Parameter, Task
 from wfcelery.definition.findings import Findings, Path, did_you_mean
+from wfcelery.definition.gating import GATES
 from wfcelery.definition.shares import Share
 from wfcelery.definition.spans import seconds, shortly
 from wfcelery.definition.values import mark_of
@@ -21,6 +22,7 @@ _OF_FAN_OUTS = ("concurrency", "filter", "batch_size", "success", "tolerate")
 _OF_ACTIONS = (
     *("action", "input", "args", "with_items", *_OF_FAN_OUTS),
     *("retry", "timeout", "soft_timeout", "queue", "priority", "commit"),
+    *GATES,
 )
 _OF_SLEEPS = ("duration", "until")
 _OF_LAST = ("output", "message", "code")
@@ -163,6 +165,10 @@ def _check_numbers(task: Task, findings: Findings) -> None:
 
 
 def _check_fan_out(task: Task, findings: Findings) -> None:
+    if task.with_items is not None:
+        for key in ("lock", "breaker", "rate", "limit"):
+            if getattr(task, key) is not None:
+                findings.of_task(task, (key,), f"a task with_items has no {key}: say how many at once with concurrency")
     if task.with_items is None:
         for key in _OF_FAN_OUTS if task.type == "action" else ():
             if getattr(task, key) is not None:

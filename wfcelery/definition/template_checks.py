@@ -9,6 +9,7 @@ from typing import Any
 from wfcelery.definition.document import Definition, Task
 from wfcelery.definition.expressions import Expression, Template
 from wfcelery.definition.findings import Findings, Path, did_you_mean
+from wfcelery.definition.gating import keys_of
 from wfcelery.definition.parameter_paths import unknown_field
 from wfcelery.definition.values import MARK
 from wfcelery.errors import ExpressionError
@@ -49,6 +50,8 @@ def _templates(task: Task) -> Iterator[tuple[Path, Any, frozenset[str]]]:
     yield ("args",), task.args, with_item
     yield ("duration",), task.duration, _USUAL
     yield ("until",), task.until, _USUAL
+    for place, key in keys_of(task):
+        yield place, key, _USUAL
     yield ("output",), task.output, _USUAL
     yield ("message",), task.message, _USUAL
     for name, value in task.publish.items():

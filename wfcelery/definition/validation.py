@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from wfcelery.definition.document import After, Branch, Definition, RetrySpec, Task
 from wfcelery.definition.findings import Lines, Path, Problem, did_you_mean, line_of, written
+from wfcelery.definition.gating import BreakerSpec, LimitSpec, RateSpec
 
 _TELLING = {"ref", "name", "type"}  # what so much depends on that a task goes with it
 
@@ -167,5 +168,12 @@ def _model_at(path: Path) -> type[BaseModel]:
     keys = [part for part in path if isinstance(part, str)]
     if not keys:
         return Definition
-    models: dict[str, type[BaseModel]] = {"retry": RetrySpec, "after": After, "decision": Branch}
+    models: dict[str, type[BaseModel]] = {
+        "retry": RetrySpec,
+        "after": After,
+        "decision": Branch,
+        "limit": LimitSpec,
+        "rate": RateSpec,
+        "breaker": BreakerSpec,
+    }
     return models.get(keys[-1], Task if keys[0] == "tasks" else Definition)

@@ -19,6 +19,7 @@ from wfcelery.core.rows import NO_ITEM, Ended, RunRow, Slice, StepRow
 from wfcelery.core.states import RUN_ENDED, STEP_ENDED, StepStatus
 from wfcelery.definition.plan import Plan
 from wfcelery.engine.facts import fact_of
+from wfcelery.engine.gating import pass_gates
 from wfcelery.engine.patience import until_answered
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.errors import IllegalTransition, InternalError, RowChanged, Unavailable
@@ -222,7 +223,8 @@ def _optimistic(runtime: Runtime, facts: Sequence[Fact], rows: Sequence[StepRow]
         decision = decide(view, facts, uuid7)
     if isinstance(decision, Missing) or decision.ignored or not is_hot(decision):
         return None
-    _prepare(runtime, known.plan, decision, keeping)
+    _route(runtime, known.plan, decision)
+    _keep(runtime, known.plan, decision, keeping)
     saved = save_fast(runtime.database, decision, before=known.run)
     if isinstance(saved, Stale):
         return None
@@ -253,7 +255,10 @@ def _locked(
         decision = _decide(tx, view, told, kept)
         decision.inbox_done = [*getattr(facts, "ids", ()), *(each.id for each in added)]
         if decision.ignored is None or decision.inbox_done:
-            _prepare(runtime, plan, decision, keeping if kept is None else None)
+            _route(runtime, plan, decision)
+            if decision.gated:
+                pass_gates(tx, decision)
+            _keep(runtime, plan, decision, keeping if kept is None else None)
             save(tx, decision)
         inbox = looked is not False and look(tx, run)
     known = Known(plan, row, dict(view.results))
@@ -312,8 +317,8 @@ def _named(facts: Sequence[Fact]) -> set[UUID]:
     return ids
 
 
-def _prepare(runtime: Runtime, plan: Plan, decision: Decision, keeping: Keeping | None) -> None:
-    """Give ready steps their queue and time limit, and keep one of them for this worker."""
+def _route(runtime: Runtime, plan: Plan, decision: Decision) -> None:
+    """Give ready steps their queue and time limit."""
     run = decision.run
     ways: dict[str, tuple[str, float | None]] = {}
     for row in decision.steps:
@@ -327,6 +332,11 @@ def _prepare(runtime: Runtime, plan: Plan, decision: Decision, keeping: Keeping 
     if decision.rings:
         queues = {row.id: row.queue for row in decision.steps}
         decision.rings = [_routed(ring, queues) if isinstance(ring, RingStep) else ring for ring in decision.rings]
+
+
+def _keep(runtime: Runtime, plan: Plan, decision: Decision, keeping: Keeping | None) -> None:
+    """Keep one of the steps that become ready for this worker."""
+    run = decision.run
     if keeping is None or run.status in RUN_ENDED or run.ending is not None or not keeping.budget.left():
         return
     for row in keepable(decision):

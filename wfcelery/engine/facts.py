@@ -8,6 +8,7 @@ from wfcelery.core.events import (
     CancelAsked,
     CompleteAsked,
     Fact,
+    GateOpened,
     ItemsAdded,
     ItemsCompleted,
     PauseAsked,
@@ -35,6 +36,8 @@ def fact_of(row: InboxRow) -> Fact:
             return TerminateAsked(reason, by)
         case "pause":
             return PauseAsked(reason, by)
+        case "gate_opened":
+            return GateOpened(UUID(data["step"]), data["kind"], data["key"])
         case "resume":
             return ResumeAsked(by)
         case "add_items":

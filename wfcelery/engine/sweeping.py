@@ -20,13 +20,14 @@ from wfcelery.core.rows import RunRow
 from wfcelery.core.states import RUN_ENDED, RunStatus
 from wfcelery.engine.apply import apply, quarantine
 from wfcelery.engine.dispatching import Inbox
+from wfcelery.engine.gating import look_after
 from wfcelery.engine.runtime import Runtime
 from wfcelery.engine.scheduling import start_slots
 from wfcelery.engine.waking import Called, Waking, call_workers, left_to_workers
 from wfcelery.errors import Unavailable
-from wfcelery.store import due, leases
+from wfcelery.store import due, leases, limits
 from wfcelery.store.database import Tx
-from wfcelery.store.failures import CommitUnknown
+from wfcelery.store.failures import CommitUnknown, LockTimeout
 from wfcelery.store.loading import is_due
 from wfcelery.store.looking import Seen, look
 
@@ -55,6 +56,7 @@ class Pass:
     waits: int = 0
     deadlines: int = 0
     schedules: int = 0
+    limits: int = 0
     inboxes: int = 0
     rung: int = 0
     left: int = 0  # sleeps that are over, for which workers were rung
@@ -64,7 +66,7 @@ class Pass:
 
     def found(self) -> int:
         """How many due rows this pass handled."""
-        return self.lost + self.timeouts + self.waits + self.deadlines + self.schedules + self.inboxes + self.rung
+        return self.lost + self.timeouts + self.waits + self.deadlines + self.schedules + self.limits + self.inboxes + self.rung
 
 
 @dataclass(slots=True)
@@ -130,6 +132,7 @@ class Sweep:
             "timeouts": lambda: self._drain(this, due.attempts, self._time_out),
             "waits": lambda: self._wake_all(this, seen, half),
             "deadlines": lambda: self._drain(this, due.runs, self._end),
+            "limits": lambda: self._look_after(this),
             "inboxes": lambda: self._drain(this, due.inboxes, self._apply_inbox),
             "rung": self._ring,
         }
@@ -210,6 +213,24 @@ class Sweep:
         this.bad += scheduled.bad
         return scheduled.turns
 
+    def _look_after(self, this: Pass) -> int:
+        """Limits whose time has come: a retry wants its slot, a breaker lets one through, a slot's step is no more."""
+        done = 0
+        while True:
+            with self.runtime.database.single() as tx:
+                found = limits.due(tx, self.runtime.settings.batch)
+            for organization_id, place in found:
+                try:
+                    with self.runtime.database.transaction() as tx:
+                        rings = look_after(tx, organization_id, place)
+                except LockTimeout:
+                    this.bad += 1
+                    continue
+                self.runtime.bell.ring(rings)
+                done += 1
+            if len(found) < self.runtime.settings.batch or this.bad:
+                return done
+
     def _end(self, run: due.Run) -> bool:
         """A run's own deadline, or the end of its grace; which of the two is read under its lock."""
 
@@ -275,7 +296,7 @@ class Sweep:
 
     def _count(self, this: Pass) -> None:
         self.passes += 1
-        for name in ("lost", "timeouts", "waits", "deadlines", "schedules", "inboxes", "rung", "left", "bad", "seconds"):
+        for name in ("lost", "timeouts", "waits", "deadlines", "schedules", "limits", "inboxes", "rung", "left", "bad", "seconds"):
             setattr(self.total, name, getattr(self.total, name) + getattr(this, name))
         self.total.next_due = this.next_due
         fields = {"wf_sweep_seconds": round(this.seconds, 4), "wf_sweep_found": this.found(), "wf_sweep_bad": this.bad}

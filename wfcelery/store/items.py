@@ -63,7 +63,7 @@ def save_alike(tx: Tx, decision: Decision, ring_in: float) -> list[StepRow]:
 
 def _alike(row: StepRow) -> Alike | None:
     """What rows of one crowd have in common; None: the row goes alone."""
-    if row.seen is not None and (row.seen[0], row.status) in _TURNED:
+    if row.seen is not None and (row.seen[0], row.status) in _TURNED and not row.delay:
         return "turned", row.seen[0], row.why
     if row.item == NO_ITEM:
         return None

@@ -68,6 +68,7 @@ STEP = (
     step.c.expanded,
     step.c.skipped,
     step.c.organization_id,  # whose values they are
+    step.c.gates,
 )
 
 
@@ -141,6 +142,7 @@ def step_row(row: Row) -> StepRow:
         items_left=row[23],
         expanded=row[24],
         skipped=row[25],
+        gates=_value(row[27]),
     )
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from wfcelery.store.database import Tx
 from wfcelery.store.leases import ANY_LOST, stale_stamp
-from wfcelery.store.schema import inbox, run, schedule, step, wait
+from wfcelery.store.schema import inbox, limit, run, schedule, step, wait
 from wfcelery.store.statements import Statement, moment, one, seconds_until, soon
 
 # Of each kind the times, and which rows have one.
@@ -18,6 +18,7 @@ _TIMES: list[tuple[str, Any, tuple[Any, ...]]] = [
     ("waits", wait.c.due_at, (wait.c.status == "open",)),
     ("deadlines", run.c.due_at, (run.c.status != "pending",)),
     ("schedules", schedule.c.due_at, ()),
+    ("limits", limit.c.ring_at, ()),
     ("inboxes", inbox.c.ring_at, ()),
     ("rung", step.c.ring_at, ()),
     ("rung", run.c.ring_at, ()),
@@ -29,7 +30,7 @@ _TIMES: list[tuple[str, Any, tuple[Any, ...]]] = [
 class Seen:
     """What a look has seen."""
 
-    overdue: frozenset[str]  # of lost, timeouts, waits, deadlines, schedules, inboxes, rung
+    overdue: frozenset[str]  # of lost, timeouts, waits, deadlines, schedules, limits, inboxes, rung
     next_in: float | None  # seconds until the next row falls due, where that is within the span asked for
     stale: bool  # nobody has said for a while that somebody sweeps; to be said before any lease is judged
     waiting: float = field(default=0.0, compare=False)  # seconds since the time of the first open wait that is due

@@ -123,6 +123,7 @@ def _step_values(p: str) -> dict[str, Any]:
             "items_left": sa.Integer,
             "expanded": sa.Integer,
             "skipped": sa.Integer,
+            "gates": sa.Text,
         }.items()
     }
     given = one(p + "due_at", Instant)
@@ -203,6 +204,7 @@ def step_parameters(decision: Decision, row: StepRow, rings: bool) -> dict[str, 
         "items_left": row.items_left,
         "expanded": row.expanded,
         "skipped": row.skipped,
+        "gates": None if row.gates is None else dumps(row.gates),
         "due_at": row.due_at if row.status is StepStatus.READY and row.due_at is not None else None,
         "delay": row.delay or 0.0,
         "ring_in": ring_in(decision, row, rings),

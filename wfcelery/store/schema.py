@@ -12,11 +12,12 @@ import sqlalchemy as sa
 from wfcelery.core.rows import WAIT_KINDS
 from wfcelery.core.states import RUN_ENDED, STEP_ENDED, RunStatus, StepStatus, WaitStatus
 from wfcelery.definition.document import OVERLAPS
-from wfcelery.store import columns
+from wfcelery.store import columns, limit_tables
 from wfcelery.store.rules import held_by_a_trigger
 
 metadata = columns.metadata
 Instant = columns.Instant
+limit, limit_use = limit_tables.limit, limit_tables.limit_use
 Value = columns.Value
 _one_of, _in, _organization = columns.one_of, columns.word_list, columns.organization
 
@@ -125,6 +126,7 @@ step = sa.Table(
     sa.Column("items_left", sa.Integer),
     sa.Column("expanded", sa.Integer),
     sa.Column("skipped", sa.Integer),  # of a fan-out: items that their own condition left out
+    sa.Column("gates", sa.Text),  # JSON list: what it passes before each attempt
     sa.UniqueConstraint("run", "name", "item", "round", name="wf_step_place"),
     sa.Index("wf_step_ring", "ring_at", postgresql_where=sa.text("ring_at is not null"), sqlite_where=sa.text("ring_at is not null")),
     sa.Index(
@@ -178,7 +180,10 @@ inbox = sa.Table(
     sa.Index("wf_inbox_ring", "ring_at"),
     _one_of(
         "fact",
-        ("reported", "cancel", "terminate", "pause", "resume", "retry", "rerun_failed", "add_items", "complete_items", "skip", "complete"),
+        (
+            *("reported", "cancel", "terminate", "pause", "resume", "retry", "rerun_failed", "add_items", "complete_items", "skip"),
+            *("complete", "gate_opened"),
+        ),
         "wf_inbox_fact",
     ),
     # A queue: nearly all rows are dead ones, so a share of the table's size says nothing.

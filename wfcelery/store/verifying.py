@@ -18,8 +18,8 @@ from wfcelery.store.dead_letters import _ALL, Letter, _letter
 from wfcelery.store.loading import RUN, STEP, run_row, step_row
 from wfcelery.store.migrations import VERSION_TABLE, wanted
 from wfcelery.store.reading import HistoryRow
-from wfcelery.store.schema import dead_letter, definition, history, inbox, meta, run, schedule, step, wait
-from wfcelery.store.statements import Ids, Row, Statement, among, clock, fixed, later, one
+from wfcelery.store.schema import dead_letter, definition, history, inbox, limit, limit_use, meta, run, schedule, step, wait
+from wfcelery.store.statements import Ids, Row, Statement, among, clock, fixed, is_one_of, later, one
 
 MANY_RUNS = 100  # runs that are read at one moment,
 MANY_STEPS = 20_000  # unless they have more steps than this together
@@ -68,6 +68,17 @@ class InboxFound:
 
 
 @dataclass(frozen=True, slots=True)
+class UseFound:
+    """A row of wf_limit_use."""
+
+    kind: str
+    key: str
+    step: UUID
+    granted: int
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """One run: its row, its steps, its history, and what waits for it, all of it as of `now`, the database's clock."""
 
@@ -84,6 +95,7 @@ class Evidence:
     waits: list[WaitFound]
     inbox: list[InboxFound]
     letters: list[Letter]
+    uses: list[UseFound]
     strangers: list[str]  # tables that hold a row of this run for another organization
     seal: Callable[[str], str] | None = None  # what has been done to the digests of the history
 
@@ -127,12 +139,19 @@ _INBOX = Statement(
     .where(among(inbox.c.run, _RUNS))
     .order_by(inbox.c.id)
 )
+_USES = Statement(
+    sa.select(
+        limit_use.c.run, limit_use.c.kind, limit_use.c.key, limit_use.c.step, limit_use.c.granted, limit_use.c.wanted
+    )
+    .where(among(limit_use.c.run, _RUNS))
+    .order_by(limit_use.c.id)
+)  # fmt: skip
 _LETTERS = Statement(sa.select(*_ALL).where(among(dead_letter.c.run, _RUNS)).order_by(dead_letter.c.created_at, dead_letter.c.id))
 
 
 def _strangers() -> Any:
     found = []
-    for table in (step, history, inbox, wait, dead_letter):
+    for table in (step, history, inbox, wait, dead_letter, limit_use):
         found.append(
             sa.select(table.c.run, sa.literal_column(f"'{table.name}'", sa.Text).label("what"))
             .join(run, run.c.id == table.c.run)
@@ -218,6 +237,7 @@ class _Found:
         self.waits = _by_run(tx.execute(_WAITS, given).rows)
         self.inbox = _by_run(tx.execute(_INBOX, given).rows)
         self.letters = [_letter(row) for row in tx.execute(_LETTERS, given).rows]
+        self.uses = _by_run(tx.execute(_USES, given).rows)
         self.strangers = _by_run(tx.execute(_STRANGERS, given).rows)
 
     def evidence(self) -> Iterator[Evidence]:
@@ -239,6 +259,7 @@ class _Found:
                 inbox=[InboxFound(found[1], found[2], loads(found[3]), found[4], found[5]) for found in self.inbox.get(row.id, [])],
                 letters=[letter for letter in self.letters if letter.run == row.id],
                 seal=self.payloads.sealer(row.organization_id),
+                uses=[UseFound(*found[1:]) for found in self.uses.get(row.id, [])],
                 strangers=[found[1] for found in self.strangers.get(row.id, [])],
             )
 
@@ -269,6 +290,7 @@ class Remains:
     homes: int  # rows of wf_meta
     fates: list[tuple[str, list[dict[str, Any]]]]  # of each schedule what became of its latest slots
     doubles: list[str]  # keys of slots that several runs hold; at most 100
+    crowded: list[str]  # limits and locks with more slots given than there are
     asleep: list[str]  # schedules with a next slot, or one that waits, and no time at which a sweep finds them
 
 
@@ -277,7 +299,7 @@ _ORPHANS = [
         table.name,
         Statement(sa.select(sa.func.count()).select_from(table).where(~sa.exists(sa.select(run.c.id).where(run.c.id == table.c.run)))),
     )
-    for table in (step, history, inbox, wait, dead_letter)
+    for table in (step, history, inbox, wait, dead_letter, limit_use)
 ]
 _HALF_TREES = Statement(
     sa.select(sa.func.count())
@@ -306,6 +328,16 @@ _ASLEEP = Statement(
     .where(schedule.c.due_at.is_(None), sa.or_(schedule.c.next_slot.is_not(None), schedule.c.waiting.is_not(None)))
     .order_by(schedule.c.name)
 )
+_given = sa.select(limit_use.c.organization_id, limit_use.c.kind, limit_use.c.key, sa.func.sum(limit_use.c.granted).label("given"))
+_uses = _given.group_by(limit_use.c.organization_id, limit_use.c.kind, limit_use.c.key).subquery("uses")
+_same = (limit.c.organization_id == _uses.c.organization_id, limit.c.kind == _uses.c.kind, limit.c.key == _uses.c.key)
+_CROWDED = Statement(
+    sa.select(limit.c.kind, limit.c.key)
+    .join(_uses, sa.and_(*_same))
+    .where(is_one_of(limit.c.kind, ("limit", "lock")), _uses.c.given > limit.c.slots)
+    .order_by(limit.c.kind, limit.c.key)
+    .limit(100)
+)
 _versions = sa.table(VERSION_TABLE, sa.column("version_num", sa.Text))
 _SCHEMAS = Statement(sa.select(_versions.c.version_num).order_by(_versions.c.version_num))
 _HOMES = Statement(sa.select(sa.func.count()).select_from(meta))
@@ -327,5 +359,6 @@ def remains(tx: Tx) -> Remains:
         homes=int(tx.execute(_HOMES).rows[0][0]),
         fates=[(row[0], loads(row[1])) for row in tx.execute(_FATES).rows],
         doubles=[row[0] for row in tx.execute(_DOUBLES).rows],
+        crowded=[f"{kind} {key}" for kind, key in tx.execute(_CROWDED).rows],
         asleep=[row[0] for row in tx.execute(_ASLEEP).rows],
     )

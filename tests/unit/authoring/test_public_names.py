@@ -17,7 +17,7 @@ from wfcelery import errors
 def test_the_public_names_are_these() -> None:
     assert wfcelery.__all__ == sorted(wfcelery.__all__)
     assert " ".join(wfcelery.__all__) == (
-        "AttemptCancelled AuthoringError Bound DefinitionProblems End Failed GiveUp InProgress InvalidInput InvalidSchedule KeyConflict "
+        "AttemptCancelled AuthoringError Bound Breaker DefinitionProblems End Failed GiveUp InProgress InvalidInput InvalidSchedule KeyConflict "
         "NotAllowedNow NotFound Retry RetryLater Run RunCancelled RunFailed RunTimedOut Schedule Step StepContext StepError "
         "StillRunning Submitted WfceleryError Workflow add_items adopt after astart_workflow batched cancelled complete_items completed "
         "current_step either end error expr fail failed get_run get_schedule install is_none list_schedules not_ once otherwise publish "

@@ -14,6 +14,7 @@ from wfcelery.definition.plan import Edge, Node, Plan
 from wfcelery.service.invariants.attempts import SLACK
 from wfcelery.service.invariants.case import Case, called, named
 from wfcelery.service.invariants.chronicle import Chronicle, Told
+from wfcelery.service.invariants.limits import waits_its_turn
 from wfcelery.service.invariants.registry import invariant
 
 _BEGINS = ("step_ready", "wait_opened", "fan_out_opened")
@@ -302,11 +303,13 @@ def waits_belong_to_steps(case: Case) -> Iterator[str]:
     yield from (f"wait {wait.id} is of a step that has no row" for wait in case.found.waits if wait.step not in steps)
 
 
-@invariant(49, "held", "A held step has a recorded reason that still holds: its run is paused, or its fan-out has not let it go.")
+@invariant(
+    49, "held", "A held step has a reason that still holds: its run is paused, its fan-out has not let it go, or it waits at a gate."
+)
 def held_steps_have_a_reason(case: Case) -> Iterator[str]:
     fans = {row.id: row for row in case.tasks()}
     for row in case.found.steps:
-        if row.status is not StepStatus.HELD:
+        if row.status is not StepStatus.HELD or waits_its_turn(case, row):
             continue
         own = fans.get(row.fan_out) if row.fan_out is not None else None
         if row.why == PAUSED:

@@ -49,7 +49,6 @@ LATER = {
     20: "events",
     21: "events",
     24: "child runs",
-    25: "concurrency keys",
     33: "a second release",
     37: "webhooks",
 }

@@ -11,6 +11,7 @@ from wfcelery.core.states import RUN_ENDED, STEP_OPEN, UNDER_WAY, RunStatus, Ste
 from wfcelery.definition.values import is_kept_back
 from wfcelery.service.invariants.case import Case, called, named
 from wfcelery.service.invariants.chronicle import RUN_ENDS
+from wfcelery.service.invariants.limits import waits_its_turn
 from wfcelery.service.invariants.registry import invariant
 
 _AFTER_THE_END = ("run_reopened", "retry_refused", "skip_refused", "complete_refused", "items_refused", "run_healed")
@@ -82,7 +83,7 @@ def something_moves_the_run(case: Case) -> Iterator[str]:
     moving = (StepStatus.READY, StepStatus.RUNNING, StepStatus.REPORTED)
     rows = case.found.steps
     unborn = any(row.status is StepStatus.WAITING and row.items_left and (row.expanded or 0) < row.wants for row in rows)
-    if not unborn and all(row.status not in moving for row in rows):
+    if not unborn and all(row.status not in moving and not waits_its_turn(case, row) for row in rows):
         yield f"the run is {case.run.status}, and nothing will ever move it"
 
 
