@@ -36,6 +36,7 @@ from good import (
 from wfcelery import (
     Failed,
     GiveUp,
+    Limit,
     Retry,
     Run,
     add_items,
@@ -244,3 +245,10 @@ def by_the_clock(new: Order) -> None:
     schedule("nightly", order.bind(new), crn="0 3 * * *")  # E: crn
     schedule("nightly", order.bind(new), every=[1])  # E: every
     schedule("nightly", order, every="1h")  # E: Workflow
+
+
+def behind_gates() -> None:
+    charge.options(limit="gateway")  # E: limit
+    charge.options(limit=Limit("gateway", slot=3))  # E: slot
+    charge.options(lock=Limit("gateway"))  # E: lock
+    charge.options(braker=None)  # E: braker

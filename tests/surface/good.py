@@ -13,12 +13,15 @@ from typing import ParamSpec, TypeVar, assert_type
 from pydantic import BaseModel
 
 from wfcelery import (
+    Breaker,
     Cause,
     DefinitionVersion,
     Failed,
     GiveUp,
     InvalidSchedule,
     KeyConflict,
+    Limit,
+    Rate,
     Retry,
     RetryLater,
     Run,
@@ -471,3 +474,14 @@ async def by_hand(file: Path) -> str:
         if each.status == "published":
             return start_workflow("order", version=each.version).id
     return ""
+
+
+# ---- limits ----------------------------------------------------------------------------------------------------------
+
+
+@workflow
+def with_gates(new: Order) -> Receipt:
+    gently = charge.options(limit=Limit(text("gateway-{}", new.id), slots=3), rate=Rate("20/s", "gateway", burst=5))
+    paid = gently(new.id, new.total)
+    once_only = charge.options(lock=text("order-{}", new.id), breaker=Breaker("gateway", failures=5, within="1m", open_for="30s"))
+    return once_only.options(rate="10/m", after=paid)(new.id, new.total)
