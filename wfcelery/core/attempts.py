@@ -49,6 +49,8 @@ def on_failed(draft: Draft, fact: Failed) -> None:
     row = draft.by_id(fact.step)
     if row is None or not is_current(row, fact.token):
         return
+    if row.gates is not None:
+        draft.decision.failing.append(row.id)
     if try_again(draft, row, fact):
         return
     bury_failure(draft, row, fact)
@@ -63,8 +65,6 @@ def try_again(draft: Draft, row: StepRow, fact: Failed) -> bool:
     node = draft.plan.nodes[row.name]
     policy = node.retry or fact.policy or retries.NO_RETRY
     row.failures += 1
-    if row.gates is not None:
-        draft.decision.failing.append(row.id)
     row.error = dict(fact.error)
     if fact.final:
         return False

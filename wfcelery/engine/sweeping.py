@@ -129,10 +129,10 @@ class Sweep:
         return {
             "schedules": lambda: self._schedule(this),
             "lost": lambda: self._drain(this, lambda tx, n: leases.lost(tx, lease, n), self.declare_lost),
+            "limits": lambda: self._look_after(this),
             "timeouts": lambda: self._drain(this, due.attempts, self._time_out),
             "waits": lambda: self._wake_all(this, seen, half),
             "deadlines": lambda: self._drain(this, due.runs, self._end),
-            "limits": lambda: self._look_after(this),
             "inboxes": lambda: self._drain(this, due.inboxes, self._apply_inbox),
             "rung": self._ring,
         }
