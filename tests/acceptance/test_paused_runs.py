@@ -55,7 +55,11 @@ def test_six_verbs_on_the_command_line(here: Fleet) -> None:
     assert json.loads(here.run("runs", "pause", run, "--reason", "month end", "--json"))["asked"] == "pause"
     eventually(lambda: here.query(STEPS, run=run)[-1] == ("third", "held", "paused"), within=20)
     shown = json.loads(here.run("runs", "show", run, "--json"))
-    assert (shown["status"], shown["reason"], shown["allowed_actions"]) == ("paused", "month end", ["resume", "cancel", "terminate"])
+    assert (shown["status"], shown["reason"], shown["allowed_actions"]) == (
+        "paused",
+        "month end",
+        ["resume", "cancel", "terminate", "move"],
+    )
     assert [deed["verb"] for deed in shown["audit"]] == ["pause"]
     assert "month end" in here.run("runs", "show", run)
     here.run("runs", "pause", run, code=4)

@@ -470,6 +470,8 @@ async def by_hand(file: Path) -> str:
     assert_type(archive_definition("order@1", by="ada"), Sequence[DefinitionVersion])
     unarchive_definition("order@1")
     await aarchive_definition("order")
+    if not get_run("order-1").move("2", dry_run=True).problems:
+        await get_run("order-1", order).amove("latest", by="ada")
     for each in await aunarchive_definition("order"):
         if each.status == "published":
             return start_workflow("order", version=each.version).id

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from wfcelery.core import attempts, births, by_hand, fan_out, gating, joins, pausing, regions, reopening, run_machine, wait_machine
+from wfcelery.core import attempts, births, by_hand, fan_out, gating, joins, moving, pausing, regions, reopening, run_machine, wait_machine
 from wfcelery.core.decision import Decision, Missing, RingStep
 from wfcelery.core.draft import Draft, NeedMore, digest
 from wfcelery.core.events import (
@@ -28,6 +28,7 @@ from wfcelery.core.events import (
     ItemsAdded,
     ItemsCompleted,
     Lost,
+    MoveAsked,
     Parked,
     PauseAsked,
     Reported,
@@ -70,6 +71,7 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     CompleteAsked: by_hand.on_complete_asked,
     ItemsAdded: births.on_items_added,
     ItemsCompleted: fan_out.on_items_completed,
+    MoveAsked: moving.on_move_asked,
 }
 _REOPENING = (RetryAsked, RunRetryAsked, RerunAsked, SkipAsked, CompleteAsked)
 # More items before the ends of others, lest the last of them ends the fan-out; then results, what ends or reopens the
@@ -165,6 +167,8 @@ def _in_order(facts: Sequence[Fact]) -> list[Fact]:
 
 
 def _rank(fact: Fact) -> int:
+    if isinstance(fact, MoveAsked):
+        return -1  # so that all the others are told to one plan
     return next((rank for rank, kinds in enumerate(_ORDER) if isinstance(fact, kinds)), len(_ORDER))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from wfcelery.core.rows import RunRow, StepRow, WaitRow
+from wfcelery.definition.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Decision:
     gated: dict[UUID, StepRow] = field(default_factory=dict)  # rows that have changed and have gates, for whoever keeps the gates
     failing: list[UUID] = field(default_factory=list)  # of these: steps of which an attempt has failed
     grace: float | None = None  # seconds after which a cancelling run is ended by force: wf_run.due_at
+    moved: Plan | None = None  # the plan that the run goes by from this commit on
     kept: StepRow | None = None
     ended: bool = False  # the run reached its end in this commit
     ignored: str | None = None  # nothing to write: late and repeated facts are normal life

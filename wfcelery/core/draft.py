@@ -64,6 +64,16 @@ class Draft:
         if unknown:
             raise NeedMore(Missing(steps=unknown))
 
+    def other_plan(self, signature: str) -> Plan:
+        """The plan of another definition, which a fact has named."""
+        return self.view.plans[signature]
+
+    def go_by(self, plan: Plan) -> None:
+        """From here on the run goes by this plan. Parameters that are new get their defaults."""
+        self.plan = self.decision.moved = plan
+        self.run.definition = plan.signature
+        self.run.input = {**plan.defaults, **self.run.input}
+
     def by_id(self, step: UUID) -> StepRow | None:
         """The row a fact names, or None where there is none; asks for it where the slice does not say."""
         if step in self.rows:

@@ -220,6 +220,14 @@ class ItemsCompleted:
     by: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class MoveAsked:
+    """The run shall go on by the definition of this signature."""
+
+    to: str
+    by: str | None = None
+
+
 Fact = (
     Begun
     | Succeeded
@@ -244,6 +252,7 @@ Fact = (
     | RerunAsked
     | ItemsAdded
     | ItemsCompleted
+    | MoveAsked
 )
 
 

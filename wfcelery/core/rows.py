@@ -135,6 +135,7 @@ class Slice:
 
     plan: Plan
     run: RunRow
+    plans: dict[str, Plan] = field(default_factory=dict)  # of other definitions that a fact names, by signature
     steps: dict[str, StepRow | None] = field(default_factory=dict)  # by name, item -1
     results: dict[str, Ended] = field(default_factory=dict)
     by_id: dict[UUID, StepRow | None] = field(default_factory=dict)  # rows named by a fact: items, waiting or reported steps

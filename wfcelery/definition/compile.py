@@ -37,6 +37,7 @@ def compile_plan(definition: Definition, signature: str | None = None) -> Plan:
         output_reads=output.tasks if output is not None else NOTHING,
         timeout=definition.timeout,
         defaults={name: parameter.default for name, parameter in definition.parameters.items() if not parameter.required},
+        required=frozenset(name for name, parameter in definition.parameters.items() if parameter.required),
     )
 
 

@@ -134,3 +134,4 @@ class Plan:
     output_reads: frozenset[str] = NOTHING
     timeout: float | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)  # default values of parameters
+    required: frozenset[str] = NOTHING  # parameters that have none

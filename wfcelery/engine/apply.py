@@ -14,20 +14,21 @@ from uuid import UUID, uuid4
 from wfcelery.clock import uuid7
 from wfcelery.core.decide import decide, give_back, keep, keepable
 from wfcelery.core.decision import Decision, Missing, RingStep
-from wfcelery.core.events import Begun, Fact, Failed, GroupEnded, Lost
+from wfcelery.core.events import Begun, Fact, Failed, GroupEnded, Lost, MoveAsked
 from wfcelery.core.rows import NO_ITEM, Ended, RunRow, Slice, StepRow
 from wfcelery.core.states import RUN_ENDED, STEP_ENDED, StepStatus
 from wfcelery.definition.plan import Plan
 from wfcelery.engine.facts import fact_of
 from wfcelery.engine.gating import pass_gates
 from wfcelery.engine.patience import until_answered
+from wfcelery.engine.plans import Plans
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.errors import IllegalTransition, InternalError, RowChanged, Unavailable
 from wfcelery.store.database import Tx
 from wfcelery.store.failures import CommitUnknown, LockTimeout, SerializationClash
 from wfcelery.store.hot import Stale, is_hot, save_fast
 from wfcelery.store.inbox import look, read_added
-from wfcelery.store.loading import load_kept, load_mine, load_results, load_steps, lock_run
+from wfcelery.store.loading import load_kept, load_mine, load_results, load_run, load_steps, lock_run
 from wfcelery.store.quarantine import put_aside
 from wfcelery.store.saving import save
 from wfcelery.store.waits import load_waits
@@ -49,7 +50,7 @@ class Known:
 
     def learn(self, decision: Decision) -> None:
         """Take over what a commit has written."""
-        self.run = decision.run
+        self.run, self.plan = decision.run, decision.moved or self.plan
         self.run.version = decision.seen_version + 1
         for row in decision.steps:
             if row.items_left is not None:  # what was read of a fan-out's items was read before this commit wrote some
@@ -249,7 +250,7 @@ def _locked(
         looked = None if callable(facts) or not any(isinstance(fact, _ENDS_ITEMS) for fact in facts) else look(tx, run)
         added = read_added(tx, run, MOST_ADDED) if looked else []
         told = facts(tx, row) if callable(facts) else (*map(fact_of, added), *facts)
-        view = Slice(plan, row, by_id=_still(tx, rows))
+        view = Slice(plan, row, by_id=_still(tx, rows), plans=_plans_named(runtime.plans, tx, told))
         named = _named(told) | ({kept[0]} if kept else set())
         _load(tx, view, Missing(ids=frozenset(named - view.by_id.keys())))
         decision = _decide(tx, view, told, kept)
@@ -271,6 +272,21 @@ def _still(tx: Tx, rows: Sequence[StepRow]) -> dict[UUID, StepRow | None]:
     """Those of the rows that are still as their worker holds them: one look at the tokens in place of reading all again."""
     mine = load_mine(tx, rows[0].token, [row.id for row in rows]) if rows and rows[0].token is not None else frozenset()
     return {row.id: row for row in rows if row.id in mine}
+
+
+def rehearse(tx: Tx, plans: Plans, run: UUID, facts: Sequence[Fact]) -> Decision | None:
+    """What would be decided about these facts now; written nowhere. None where there is no such run."""
+    row = load_run(tx, run)
+    if row is None:
+        return None
+    view = Slice(plans.get(tx, row.definition), row, plans=_plans_named(plans, tx, facts))
+    _load(tx, view, Missing(ids=frozenset(_named(facts))))
+    return _decide(tx, view, facts, None)
+
+
+def _plans_named(plans: Plans, tx: Tx, facts: Sequence[Fact]) -> dict[str, Plan]:
+    """The plans of other definitions that facts name."""
+    return {fact.to: plans.get(tx, fact.to) for fact in facts if isinstance(fact, MoveAsked)}
 
 
 def _decide(tx: Tx, view: Slice, facts: Sequence[Fact], kept: tuple[UUID, UUID] | None) -> Decision:
@@ -319,7 +335,7 @@ def _named(facts: Sequence[Fact]) -> set[UUID]:
 
 def _route(runtime: Runtime, plan: Plan, decision: Decision) -> None:
     """Give ready steps their queue and time limit."""
-    run = decision.run
+    run, plan = decision.run, decision.moved or plan
     ways: dict[str, tuple[str, float | None]] = {}
     for row in decision.steps:
         if _reached(row) and row.status in (StepStatus.READY, StepStatus.HELD, StepStatus.WAITING):
@@ -336,7 +352,7 @@ def _route(runtime: Runtime, plan: Plan, decision: Decision) -> None:
 
 def _keep(runtime: Runtime, plan: Plan, decision: Decision, keeping: Keeping | None) -> None:
     """Keep one of the steps that become ready for this worker."""
-    run = decision.run
+    run, plan = decision.run, decision.moved or plan
     if keeping is None or run.status in RUN_ENDED or run.ending is not None or not keeping.budget.left():
         return
     for row in keepable(decision):

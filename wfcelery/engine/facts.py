@@ -11,6 +11,7 @@ from wfcelery.core.events import (
     GateOpened,
     ItemsAdded,
     ItemsCompleted,
+    MoveAsked,
     PauseAsked,
     Reported,
     RerunAsked,
@@ -44,6 +45,8 @@ def fact_of(row: InboxRow) -> Fact:
             return ItemsAdded(data["task"], data["items"], by)
         case "complete_items":
             return ItemsCompleted(data["task"], by)
+        case "move":
+            return MoveAsked(data["to"], by)
         case "rerun_failed":
             return RerunAsked(data["task"], by)
         case "skip":

@@ -21,14 +21,19 @@ from wfcelery.store.database import Tx
 # What a run can be asked for where it stands. What is asked of one that has moved on meanwhile changes nothing but its history.
 _ACTIONS: Mapping[str, Sequence[str]] = {
     "pending": ("cancel", "terminate"),
-    "running": ("pause", "cancel", "terminate"),
-    "waiting": ("pause", "cancel", "terminate"),
-    "paused": ("resume", "cancel", "terminate"),
+    "running": ("pause", "cancel", "terminate", "move"),
+    "waiting": ("pause", "cancel", "terminate", "move"),
+    "paused": ("resume", "cancel", "terminate", "move"),
     "cancelling": ("terminate",),
     "failed": ("retry",),
     "timed_out": ("retry",),
 }
-_BY_STATUS = ("pause", "resume", "retry")  # the others are asked for the end, which one that has ended has already, or look for themselves
+_BY_STATUS = (
+    "pause",
+    "resume",
+    "retry",
+    "move",
+)  # the others are asked for the end, which one that has ended has already, or look for themselves
 
 
 def allowed_actions(status: str) -> Sequence[str]:

@@ -27,10 +27,11 @@ from wfcelery.errors import (
     StepError,
     StillRunning,
 )
-from wfcelery.service import asking, by_hand, definitions, runs
+from wfcelery.service import asking, by_hand, definitions, moving, runs
 from wfcelery.service.context import current
 from wfcelery.service.expecting import Expectations
 from wfcelery.service.explaining import explained
+from wfcelery.service.views import MoveView
 from wfcelery.service.why import Cause
 
 _expected = Expectations()
@@ -138,6 +139,16 @@ class Run(Generic[R_co]):
         """Why the run stands where it stands: each cause with what helps, the most telling first, then those of its children."""
         return explained(current(), UUID(self.id)).causes
 
+    def move(self, to: str, *, dry_run: bool = False, by: str | None = None) -> MoveView:
+        """Let the run go on by another version of its workflow: a label such as "2", or "latest". What is done stays done.
+
+        Says what becomes of its tasks at once (`changes`). Raises `NotAllowedNow` with everything that forbids it; with
+        `dry_run` that is in `problems`, and nothing is asked of the run. Raises `NotFound`.
+        """
+        if dry_run:
+            return moving.rehearsed(current(), UUID(self.id), to)
+        return moving.move(current(), UUID(self.id), to, by)
+
     def history(self) -> Sequence[HistoryEntry]:
         """Everything that happened to the run, one entry a commit, oldest first."""
         return [HistoryEntry(row.version, row.at, row.facts) for row in runs.history_of(current(), UUID(self.id))]
@@ -181,6 +192,10 @@ class Run(Generic[R_co]):
     async def awhy(self) -> Sequence[Cause]:
         """`why` from a coroutine."""
         return await asyncio.to_thread(self.why)
+
+    async def amove(self, to: str, *, dry_run: bool = False, by: str | None = None) -> MoveView:
+        """`move` from a coroutine."""
+        return await asyncio.to_thread(self.move, to, dry_run=dry_run, by=by)
 
     async def ahistory(self) -> Sequence[HistoryEntry]:
         """`history` from a coroutine."""

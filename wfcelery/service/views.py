@@ -209,6 +209,16 @@ class Verdict(View):
     problems: Sequence[str]
 
 
+class MoveView(View):
+    """What a move to another version comes to: what becomes of tasks in the commit that moves the run, or all that forbids it."""
+
+    run: str
+    to: str
+    signature: str
+    problems: Sequence[str]
+    changes: Sequence[str]
+
+
 def error_view(stored: Mapping[str, Any] | None) -> ErrorView | None:
     """The error of a row or a history fact."""
     if not stored:

@@ -163,6 +163,9 @@ _OUTCOME = Statement(
 )
 _INPUT = Statement(sa.select(run.c.input, run.c.organization_id).where(_OF_RUN))
 _RUN_BY_ID = Statement(sa.select(*_RUN).where(_OF_RUN))
+_GOING_BY = Statement(
+    sa.select(*_RUN).where(run.c.ended_at.is_(None), among(run.c.definition, one("signatures", Words))).order_by(run.c.id)
+)
 _STEPS = Statement(sa.select(*_STEP).where(step.c.run == one("run", sa.Uuid)).order_by(step.c.id))
 _TASK = Statement(sa.select(*_STEP).where(step.c.run == one("run", sa.Uuid), step.c.name == one("name", sa.Text), step.c.item == NO_ITEM))
 _HISTORY = Statement(
@@ -217,6 +220,11 @@ def input_of(tx: Tx, id: UUID) -> Any:  # noqa: A002
     """The run's input in stored form; None where there is no such run."""
     rows = tx.execute(_INPUT, {"run": id}).rows
     return loads(rows[0][0]) if rows else None
+
+
+def going_by(tx: Tx, signatures: Sequence[str]) -> list[RunRecord]:
+    """Every run that has not ended and goes by one of these definitions, the oldest first."""
+    return [_run_record(row) for row in tx.execute(_GOING_BY, {"signatures": list(signatures)}).rows]
 
 
 def find_runs(tx: Tx, id_or_key: str, workflow: str | None = None, *, limit: int = 2) -> list[RunRecord]:

@@ -72,6 +72,12 @@ def advance_run() -> sa.Update:
 
 
 _SAVE_RUN = Statement(advance_run())
+# What a run is asked with stays the digest of what it was started with.
+_MOVED = Statement(
+    sa.update(run)
+    .where(run.c.id == one("run", sa.Uuid), run.c.organization_id == one("organization_id", sa.Text))
+    .values(definition=one("definition", sa.Text), input=one("input", Value("input")))
+)
 
 
 def run_parameters(decision: Decision) -> dict[str, Any]:
@@ -286,6 +292,9 @@ def save(tx: Tx, decision: Decision, rings: bool = True) -> None:
     if decision.ignored is None:
         if tx.execute(_SAVE_RUN, run_parameters(decision)).count != 1:
             raise RowChanged(f"run {row.id}", f"version {decision.seen_version}")
+        if decision.moved is not None:
+            given = {"run": row.id, "organization_id": row.organization_id, "definition": row.definition, "input": dumps(row.input)}
+            tx.execute(_MOVED, given)
         _save_steps(tx, decision, rings)
         save_waits(tx, decision)
         if decision.retried:  # before the letters of those that have failed again in this very commit

@@ -19,7 +19,7 @@ from wfcelery.store.loading import RUN, STEP, run_row, step_row
 from wfcelery.store.migrations import VERSION_TABLE, wanted
 from wfcelery.store.reading import HistoryRow
 from wfcelery.store.schema import dead_letter, definition, history, inbox, limit, limit_use, meta, run, schedule, step, wait
-from wfcelery.store.statements import Ids, Row, Statement, among, clock, fixed, is_one_of, later, one
+from wfcelery.store.statements import Ids, Row, Statement, Words, among, clock, fixed, is_one_of, later, one
 
 MANY_RUNS = 100  # runs that are read at one moment,
 MANY_STEPS = 20_000  # unless they have more steps than this together
@@ -89,6 +89,7 @@ class Evidence:
     ring_at: datetime | None
     ended_at: datetime | None
     body: str | None  # of its definition, as it is stored
+    bodies: dict[str, str]  # of all definitions that it has gone by, by signature
     steps: list[StepRow]
     times: dict[UUID, Times]
     history: list[HistoryRow]
@@ -116,6 +117,9 @@ _BODIES = Statement(
     sa.select(definition.c.signature, definition.c.body).where(
         definition.c.signature.in_(sa.select(run.c.definition).where(among(run.c.id, _RUNS)))
     )
+)
+_MORE_BODIES = Statement(
+    sa.select(definition.c.signature, definition.c.body).where(among(definition.c.signature, one("signatures", Words)))
 )
 _STEPS = Statement(
     sa.select(
@@ -234,6 +238,7 @@ class _Found:
         self.bodies: dict[str, str] = dict(tx.execute(_BODIES, given).rows)
         self.steps = _by_run(tx.execute(_STEPS, given).rows)
         self.history = _by_run(tx.execute(_HISTORY, given).rows)
+        self.bodies |= dict(tx.execute(_MORE_BODIES, {"signatures": _left(self.history)}).rows)
         self.waits = _by_run(tx.execute(_WAITS, given).rows)
         self.inbox = _by_run(tx.execute(_INBOX, given).rows)
         self.letters = [_letter(row) for row in tx.execute(_LETTERS, given).rows]
@@ -252,6 +257,7 @@ class _Found:
                 ring_at=ring_at,
                 ended_at=ended_at,
                 body=self.bodies.get(row.definition),
+                bodies=self.bodies,
                 steps=[step_row(found[6:]) for found in steps],
                 times={found[6]: Times(found[1], found[2], found[3], found[4], bool(found[5])) for found in steps},
                 history=[HistoryRow(found[1], found[2], loads(found[3])) for found in self.history.get(row.id, [])],
@@ -262,6 +268,12 @@ class _Found:
                 uses=[UseFound(*found[1:]) for found in self.uses.get(row.id, [])],
                 strangers=[found[1] for found in self.strangers.get(row.id, [])],
             )
+
+
+def _left(histories: dict[UUID, list[Row]]) -> list[str]:
+    """The definitions that runs went by before they were moved."""
+    moves = [row[3] for rows in histories.values() for row in rows if '"run_moved"' in row[3]]
+    return sorted({fact["was"] for facts in moves for fact in loads(facts) if fact["fact"] == "run_moved"})
 
 
 def _by_run(rows: Iterable[Row]) -> dict[UUID, list[Row]]:

@@ -13,7 +13,7 @@ from wfcelery.core.states import RUN_ENDED
 from wfcelery.core.step_machine import OPERATOR
 from wfcelery.definition.compile import compile_plan
 from wfcelery.definition.model import Definition, signature
-from wfcelery.definition.plan import Plan
+from wfcelery.definition.plan import Node, Plan
 from wfcelery.definition.values import is_kept_back
 from wfcelery.errors import WfceleryError
 from wfcelery.service.invariants.chronicle import Chronicle, chronicle
@@ -35,6 +35,7 @@ class Case:
     story: Chronicle | None = field(init=False, default=None)
     plan: Plan | None = field(init=False, default=None)
     bad_definition: str | None = field(init=False)
+    moves: list[tuple[int, Plan | None]] = field(init=False, default_factory=list)  # versions, and the plans until them
 
     def __post_init__(self) -> None:
         self.rows = {(row.name, row.item): row for row in self.found.steps}
@@ -50,6 +51,9 @@ class Case:
             except (ValueError, KeyError, TypeError, AttributeError) as problem:
                 self.folded, self.unreadable = None, f"{type(problem).__name__}: {problem}"
         self.plan, self.bad_definition = _plan(self.run.definition, self.found.body)
+        for told in self.story.facts if self.story is not None else ():
+            if told.what == "run_moved":
+                self.moves.append((told.version, _plan(told.fact["was"], self.found.bodies.get(told.fact["was"]))[0]))
 
     def is_of(self, told: object, value: object) -> bool:
         """Whether a digest of the history is that of a stored value; yes, where there is none or the value cannot be read here."""
@@ -75,6 +79,11 @@ class Case:
         """Whether a person decided how this step ended."""
         told = (self.story.of if self.story is not None else {}).get((row.name, row.item), ())
         return any(each.fact.get("why") == OPERATOR for each in told)
+
+    def node(self, name: str, version: int | None = None) -> Node | None:
+        """A task, as the definition has it that the run went by in this version; without one, the definition that it goes by now."""
+        plan = next((before for moved, before in self.moves if version is not None and version < moved), self.plan)
+        return None if plan is None else plan.nodes.get(name)
 
     def tasks(self) -> list[StepRow]:
         """The rows that are no items."""

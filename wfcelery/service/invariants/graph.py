@@ -62,7 +62,7 @@ def nothing_begins_too_early(case: Case) -> Iterator[str]:
     closed: dict[str, str] = {}
     for told in case.story.facts:
         place = told.place
-        node = case.plan.nodes.get(place[0]) if place is not None and place[1] == NO_ITEM else None
+        node = case.node(place[0], told.version) if place is not None and place[1] == NO_ITEM else None
         if node is None:
             continue
         gate = node.kind == "gate" and told.what == "step_succeeded"
@@ -116,12 +116,12 @@ def skipped_steps_have_a_reason(case: Case) -> Iterator[str]:
             yield f"step {row.name} is skipped, and has an attempt"
         elif reason is None or (case.story is not None and told and told[-1] != reason):
             yield f"step {row.name} is skipped because of {row.why!r}, and its history says {told[-1] if told else None!r}"
-        elif case.plan is not None and reason == "when" and row.name in case.plan.nodes and not _is_asked(case.plan.nodes[row.name]):
+        elif reason == "when" and not case.moves and _is_never_asked(case.node(row.name)):
             yield f"step {row.name} is skipped by its `when`, and has none"
 
 
-def _is_asked(node: Node) -> bool:
-    return node.when is not None or bool(node.unless_reached)
+def _is_never_asked(node: Node | None) -> bool:
+    return node is not None and node.when is None and not node.unless_reached
 
 
 @invariant(14, "join", "A step begins once, and a join when its rule holds: all ways have come, or as many as it asks for.")
@@ -132,28 +132,31 @@ def joins_begin_once_by_their_rule(case: Case) -> Iterator[str]:
         node = case.plan.nodes.get(name)
         if node is None or item != NO_ITEM:
             continue
-        begun, came = 0, dict[str, Told]()
+        begun, came = 0, dict[str, bool]()
         for each in told:
             if each.what == "step_blocked":
                 if each.fact["by"] in came:
                     yield f"step {name}: {each.fact['by']} came to it twice"
-                came[each.fact["by"]] = each
+                came[each.fact["by"]] = bool(each.fact["fires"])
+            elif each.what == "step_counted_anew":
+                came = dict(each.fact["came"])
             elif each.what == "step_reopened" and each.fact.get("anew"):
                 begun = 0
             elif each.what in _BEGINS:
                 begun += 1
+                then = case.node(name, each.version) or node
                 if begun > 1:
                     yield f"step {name} began again in version {each.version}, and nothing had put it back"
-                elif len(node.inbound) > 1 and not _rule_holds(node, came):
-                    yield f"step {name} began in version {each.version}, with {len(came)} of {len(node.inbound)} ways before the last"
+                elif len(then.inbound) > 1 and not _rule_holds(then, came):
+                    yield f"step {name} began in version {each.version}, with {len(came)} of {len(then.inbound)} ways before the last"
 
 
-def _rule_holds(node: Node, came: dict[str, Told]) -> bool:
+def _rule_holds(node: Node, came: dict[str, bool]) -> bool:
     """Whether one more way, the last, which is not told by itself, is enough."""
     if node.join is None:
         return len(came) >= len(node.inbound) - 1
     counted = {edge.source for edge in node.inbound if edge.counted}
-    return sum(source in counted and bool(told.fact["fires"]) for source, told in came.items()) >= node.join - 1
+    return sum(source in counted and fires for source, fires in came.items()) >= node.join - 1
 
 
 @invariant(

@@ -185,7 +185,7 @@ def counters_agree_with_a_recount(case: Case) -> Iterator[str]:
 
 
 def _last_left(case: Case, row: StepRow) -> int | None:
-    told = [each.fact["left"] for each in (case.story.of if case.story else {}).get((row.name, NO_ITEM), ()) if each.what == "step_blocked"]
+    told = [each.fact["left"] for each in (case.story.of if case.story else {}).get((row.name, NO_ITEM), ()) if "left" in each.fact]
     return told[-1] if told else None
 
 
