@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 
 from wfcelery.authoring.calls import traced_call, traced_map
 from wfcelery.authoring.context import step_context
+from wfcelery.authoring.gates import gates_of_code
 from wfcelery.authoring.graph import one_input, one_step, traced
 from wfcelery.authoring.options import NO_RETRY, CallOptions, Retry, StepOptions, WorkflowOptions, check_options, check_task_name
 from wfcelery.authoring.parameters import Parameters
@@ -204,6 +205,7 @@ def _spec(function: Any, options: Mapping[str, Any], namespace: Mapping[str, Any
         is_async=inspect.iscoroutinefunction(function),
         retry=(retry or NO_RETRY).policy(),
         aliases=tuple(options.get("aliases", ())),
+        gates=gates_of_code(name, options),
         **_common(options),
     )
 

@@ -100,6 +100,27 @@ def said_of_gates(options: Any, write: Any) -> dict[str, Any]:
     return said
 
 
+def gates_of_code(name: str, options: Any) -> tuple[dict[str, Any], ...]:
+    """The gates that `@step(...)` says of every call of a step, whose keys are as they are written."""
+    said = said_of_gates(options, _plain)
+    rate: dict[str, Any] = said.get("rate", {})
+    found: dict[str, dict[str, Any]] = {
+        "limit": said.get("limit", {}),
+        "lock": {"key": said["lock"], "slots": 1} if "lock" in said else {},
+        "breaker": said.get("breaker", {}),
+        "rate": {"key": rate.get("key", name), "every": every(rate["limit"]), "burst": rate["burst"]} if rate else {},
+    }
+    return tuple({"kind": kind, **terms} for kind, terms in found.items() if terms)
+
+
+def _plain(key: Any, where: str) -> str:
+    if not isinstance(key, str) or "{{" in key:
+        raise AuthoringError(
+            f"@step({where}=…) has one key for all calls; say it of a call, with options({where}=…), where it depends on one"
+        )
+    return key
+
+
 def _check_key(where: str, key: Any) -> None:
     if not isinstance(key, Reference) and (not isinstance(key, str) or not key):
         raise AuthoringError(f"{where} is a text or what a step or parameter is worth, not {key!r}")

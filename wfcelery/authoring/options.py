@@ -36,6 +36,10 @@ class StepOptions(TypedDict, total=False):
     isolation: Isolation
     aliases: Sequence[str]
     commit: Commit
+    limit: Limit
+    lock: str
+    rate: Rate | str
+    breaker: Breaker
 
 
 class CallOptions(TypedDict, total=False):

@@ -41,6 +41,7 @@ class StepSpec:
     transactional: bool = False
     isolation: Isolation | None = None
     commit: Commit = "group"
+    gates: tuple[Mapping[str, Any], ...] = ()
     aliases: tuple[str, ...] = ()
     # Whether a call of a transactional step with this stored input needs no transaction of ours after all.
     elsewhere: Callable[[Mapping[str, Any]], bool] = lambda stored: False  # noqa: ARG005

@@ -7,8 +7,9 @@ and the tests all come through here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID, uuid4
 
 from wfcelery.clock import uuid7
@@ -19,7 +20,7 @@ from wfcelery.core.rows import NO_ITEM, Ended, RunRow, Slice, StepRow
 from wfcelery.core.states import RUN_ENDED, STEP_ENDED, StepStatus
 from wfcelery.definition.plan import Plan
 from wfcelery.engine.facts import fact_of
-from wfcelery.engine.gating import pass_gates
+from wfcelery.engine.gating import add_gates, pass_gates
 from wfcelery.engine.patience import until_answered
 from wfcelery.engine.plans import Plans
 from wfcelery.engine.runtime import Budget, Runtime
@@ -225,6 +226,8 @@ def _optimistic(runtime: Runtime, facts: Sequence[Fact], rows: Sequence[StepRow]
     if isinstance(decision, Missing) or decision.ignored or not is_hot(decision):
         return None
     _route(runtime, known.plan, decision)
+    if decision.gated:
+        return None
     _keep(runtime, known.plan, decision, keeping)
     saved = save_fast(runtime.database, decision, before=known.run)
     if isinstance(saved, Stale):
@@ -336,14 +339,17 @@ def _named(facts: Sequence[Fact]) -> set[UUID]:
 def _route(runtime: Runtime, plan: Plan, decision: Decision) -> None:
     """Give ready steps their queue and time limit."""
     run, plan = decision.run, decision.moved or plan
-    ways: dict[str, tuple[str, float | None]] = {}
+    ways: dict[str, tuple[str, float | None, tuple[Mapping[str, Any], ...]]] = {}
     for row in decision.steps:
         if _reached(row) and row.status in (StepStatus.READY, StepStatus.HELD, StepStatus.WAITING):
             node = plan.nodes[row.name]
             if node.kind == "action":
                 if row.name not in ways:
-                    ways[row.name] = runtime.router.queue_for(node.action, node.queue or run.queue), runtime.timeout(node)
-                row.queue, row.timeout = ways[row.name]
+                    queue = runtime.router.queue_for(node.action, node.queue or run.queue)
+                    ways[row.name] = queue, runtime.timeout(node), runtime.policy(node).gates
+                row.queue, row.timeout, gates = ways[row.name]
+                if gates:
+                    add_gates(decision, row, gates)
                 row.priority = row.priority if row.priority is not None else run.priority
     if decision.rings:
         queues = {row.id: row.queue for row in decision.steps}

@@ -7,21 +7,31 @@ commits wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from wfcelery.core.decision import Decision, Ring, RingRun
 from wfcelery.core.gating import hold_back, put_off, waits_at_a_gate, why_of
-from wfcelery.core.rows import StepRow
+from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import StepStatus
+from wfcelery.definition.gating import GATES
 from wfcelery.store import inbox, limits
 from wfcelery.store.database import Tx
 from wfcelery.store.limits import LimitRow, Place, Use
 
 MOST = 200  # that one commit lets go
 _HAS_IT = (StepStatus.READY, StepStatus.RUNNING, StepStatus.REPORTED)
+
+
+def add_gates(decision: Decision, row: StepRow, gates: Iterable[Mapping[str, Any]]) -> None:
+    """What the code says of a step that is reached: of the kinds of which its definition says nothing."""
+    if row.status is StepStatus.WAITING or row.item != NO_ITEM:
+        return
+    said = {gate["kind"]: gate for gate in row.gates or ()}
+    row.gates = sorted(({gate["kind"]: dict(gate) for gate in gates} | said).values(), key=lambda gate: GATES.index(gate["kind"]))
+    decision.gated[row.id] = row
 
 
 def pass_gates(tx: Tx, decision: Decision) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -25,6 +25,7 @@ class Policy:
     transactional: bool = False
     isolation: str | None = None
     commit: Literal["group", "each"] = "group"
+    gates: tuple[Mapping[str, Any], ...] = ()  # what it passes before each attempt, where the definition says nothing of that kind
 
 
 @dataclass(frozen=True, slots=True)

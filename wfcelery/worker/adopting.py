@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from celery.utils.time import rate
+
 from wfcelery.definition.plan import RetryPolicy
 from wfcelery.engine.ports import Policy
 
@@ -27,7 +29,14 @@ def policy_of(task: Any) -> Policy:
         hard_limit=None if hard is None else float(hard),
         queue=_queue(task),
         priority=task.priority if isinstance(getattr(task, "priority", None), int) else None,
+        gates=_gates(task),
     )
+
+
+def _gates(task: Any) -> tuple[dict[str, Any], ...]:
+    """Its `rate_limit`, of the whole fleet: Celery's own is each worker's."""
+    a_second = rate(getattr(task, "rate_limit", None))
+    return ({"kind": "rate", "key": task.name, "every": 1 / a_second, "burst": 1},) if a_second else ()
 
 
 def _queue(task: Any) -> str | None:

@@ -134,6 +134,7 @@ class TaskCaller:
                 transactional=spec.transactional,
                 isolation=spec.isolation,
                 commit=spec.commit,
+                gates=spec.gates,
             )
         said = {name: getattr(spec, name) for name in ("retry", "timeout", "soft_timeout", "queue", "priority")}
         return replace(policy_of(task), **{name: value for name, value in said.items() if value is not None})
