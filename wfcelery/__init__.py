@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         WfceleryError,
     )
     from wfcelery.integrations.installing import install
+    from wfcelery.service.bulk import Bulk, abulk, bulk
     from wfcelery.service.definition_handles import (
         DefinitionVersion,
         aarchive_definition,
@@ -81,6 +82,7 @@ __all__ = [
     "AuthoringError",
     "Bound",
     "Breaker",
+    "Bulk",
     "Cause",
     "DefinitionProblems",
     "DefinitionVersion",
@@ -110,6 +112,7 @@ __all__ = [
     "WfceleryError",
     "Workflow",
     "aarchive_definition",
+    "abulk",
     "add_items",
     "adopt",
     "after",
@@ -118,6 +121,7 @@ __all__ = [
     "astart_workflow",
     "aunarchive_definition",
     "batched",
+    "bulk",
     "cancelled",
     "complete_items",
     "completed",
@@ -173,6 +177,7 @@ _HOMES = {
     "wfcelery.service.once": "once",
     "wfcelery.service.schedule_handles": "Schedule get_schedule list_schedules schedule",
     "wfcelery.service.starting": "astart_workflow start_workflow",
+    "wfcelery.service.bulk": "Bulk abulk bulk",
     "wfcelery.service.why": "Cause",
     "wfcelery.integrations.installing": "install",
 }

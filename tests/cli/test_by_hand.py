@@ -40,6 +40,24 @@ def test_a_failed_run_is_retried_in_place(cli: Cli, tmp_path: Path) -> None:
     assert "succeeded" in cli("runs", "retry", run, code=4).stderr
 
 
+def test_failed_runs_are_retried_by_a_query_which_first_says_what_it_comes_to(cli: Cli, tmp_path: Path) -> None:
+    runs = {_failed(cli, tmp_path / "flag") for _ in range(3)}
+    (tmp_path / "flag").touch()
+    where = "status=failed workflow=healing error.type=GiveUp created<1h"
+    assert {run["id"] for run in cli.json("runs", "list", "--where", where)} >= runs
+    (dry,) = cli.json("runs", "retry", "--where", where)
+    assert (dry["asked"], dry["able"] >= 3) == (None, True)
+    assert "--yes" in cli("runs", "retry", "--where", where).stderr
+    for wrong in (("runs", "retry"), ("runs", "retry", "a", "--where", where), ("runs", "retry", "a", "--yes"), ("dead", "retry", "--yes")):
+        cli(*wrong, code=2)
+    assert "did you mean" in cli("runs", "retry", "--where", "stauts=failed", code=1).stderr
+    (done,) = cli.json("runs", "retry", "--where", where, "--yes")
+    assert done["asked"] == dry["able"]
+    for run in runs:
+        _succeeded(cli, run)
+    assert cli.json("dead", "retry", "--where", "workflow=healing status=open")[0]["able"] == 0
+
+
 def test_a_failed_step_is_skipped_or_completed_with_what_its_annotation_promises(cli: Cli, tmp_path: Path) -> None:
     run = _failed(cli, tmp_path / "flag")
     assert "did you mean" in cli("runs", "skip", run, "heeled", code=3).stderr.lower()

@@ -42,6 +42,7 @@ from wfcelery import (
     add_items,
     after,
     batched,
+    bulk,
     current_step,
     either,
     error,
@@ -237,6 +238,7 @@ def unseen(new: Order) -> str:
 def by_hand(run: Run[Receipt]) -> None:
     run.skip()  # E: step
     run.retry(by=7)  # E: str
+    bulk("delete", "status=failed")  # E: delete
     run.why().clear()  # E: clear
 
 

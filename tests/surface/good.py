@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from wfcelery import (
     Breaker,
+    Bulk,
     Cause,
     DefinitionVersion,
     Failed,
@@ -31,6 +32,7 @@ from wfcelery import (
     Submitted,
     Workflow,
     aarchive_definition,
+    abulk,
     add_items,
     adopt,
     after,
@@ -40,6 +42,7 @@ from wfcelery import (
     aunarchive_definition,
     batched,
     builtin,
+    bulk,
     complete_items,
     completed,
     current_step,
@@ -226,6 +229,8 @@ def view(pk: int) -> dict[str, str]:
     complete_items(run.id, "label", by="ops")
     rerun_failed(run, "label")
     assert_type(run, Run[Receipt])
+    if bulk("retry", "status=failed workflow=settle created>2h", by="ada").able < 100:
+        assert_type(bulk("retry", "status=failed workflow=settle created>2h", by="ada", yes=True), Bulk)
     for cause in run.why():
         assert_type(cause, Cause)
         if cause.kind == "dead_letter" and cause.step == "charge":
@@ -240,6 +245,11 @@ def view(pk: int) -> dict[str, str]:
         return {"status": "failed", "step": problem.step, "why": problem.error.message}
     except KeyConflict:
         return {"status": "conflict"}
+
+
+async def many() -> int:
+    done = await abulk("resume", "status=paused reason=quota", yes=True)
+    return done.matching + done.moved_on
 
 
 # ---- 4. Branches, and the value of the one that ran ------------------------------------------------------------------

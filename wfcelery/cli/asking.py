@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wfcelery.cli import output
+from wfcelery.cli import bulk, output
 from wfcelery.cli.target import context
 from wfcelery.errors import NotFound
 
 if TYPE_CHECKING:
+    from wfcelery.service.bulk import Verb
     from wfcelery.service.context import Context
     from wfcelery.store.reading import RunRecord
 
@@ -23,7 +24,9 @@ def _verb(function: Callable[..., Any]) -> click.Command:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON object a line."),
         click.option("--by", help="Who asks for it, for the history and the audit.  [who is logged in]"),
-        click.argument("run", nargs=-1, required=True),
+        bulk.yes,
+        bulk.where,
+        click.argument("run", nargs=-1),
     ):
         function = option(function)
     return click.command()(click.pass_context(function))
@@ -34,41 +37,56 @@ _reason = click.option("--reason", help="Why, for the history and the audit.")
 
 @_verb
 @_reason
-def cancel(ctx: click.Context, /, run: tuple[str, ...], reason: str | None, by: str | None, as_json: bool) -> None:
+def cancel(ctx: click.Context, /, run: tuple[str, ...], reason: str | None, by: str | None, **how: Any) -> None:
     """Ask runs to end: what has not begun never will, what is under way is told. One that has ended is refused."""
-    _ask(ctx, run, "cancel", reason, by, as_json)
+    _ask(ctx, run, "cancel", reason, by, **how)
 
 
 @_verb
 @_reason
-def terminate(ctx: click.Context, /, run: tuple[str, ...], reason: str | None, by: str | None, as_json: bool) -> None:
+def terminate(ctx: click.Context, /, run: tuple[str, ...], reason: str | None, by: str | None, **how: Any) -> None:
     """End runs at once: what is under way is fenced, and its results change nothing."""
-    _ask(ctx, run, "terminate", reason, by, as_json)
+    _ask(ctx, run, "terminate", reason, by, **how)
 
 
 @_verb
 @_reason
-def pause(ctx: click.Context, /, run: tuple[str, ...], reason: str | None, by: str | None, as_json: bool) -> None:
+def pause(ctx: click.Context, /, run: tuple[str, ...], reason: str | None, by: str | None, **how: Any) -> None:
     """Let nothing new begin in runs until they are resumed; what is under way ends as it ends."""
-    _ask(ctx, run, "pause", reason, by, as_json)
+    _ask(ctx, run, "pause", reason, by, **how)
 
 
 @_verb
-def resume(ctx: click.Context, /, run: tuple[str, ...], by: str | None, as_json: bool) -> None:
+def resume(ctx: click.Context, /, run: tuple[str, ...], by: str | None, **how: Any) -> None:
     """Let paused runs go on."""
-    _ask(ctx, run, "resume", None, by, as_json)
+    _ask(ctx, run, "resume", None, by, **how)
 
 
 @_verb
-def retry(ctx: click.Context, /, run: tuple[str, ...], by: str | None, as_json: bool) -> None:
+def retry(ctx: click.Context, /, run: tuple[str, ...], by: str | None, **how: Any) -> None:
     """Give everything that stopped failed or timed-out runs another episode, with new budgets."""
-    _ask(ctx, run, "retry", None, by, as_json)
+    _ask(ctx, run, "retry", None, by, **how)
 
 
-def _ask(ctx: click.Context, runs: tuple[str, ...], verb: str, reason: str | None, by: str | None, as_json: bool) -> None:
+def _ask(
+    ctx: click.Context,
+    runs: tuple[str, ...],
+    verb: Verb,
+    reason: str | None,
+    by: str | None,
+    *,
+    as_json: bool,
+    where: str | None,
+    yes: bool,
+) -> None:
     from wfcelery.service import asking
+    from wfcelery.service.bulk import of_runs
 
+    bulk.one_or_many(runs, where, yes)
     here = context(ctx)
+    if where is not None:
+        bulk.told(of_runs(here, verb, where, reason=reason, by=by or getuser(), yes=yes), as_json)
+        return
     for one in runs:
         found = _that_can(here, one, verb)
         asking.ask(here, found.id, verb, reason, by or getuser())

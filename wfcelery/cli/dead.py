@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from wfcelery.cli import output
+from wfcelery.cli import bulk, output
 from wfcelery.cli.target import context
 
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object, or one a line.")
@@ -62,15 +62,33 @@ def show(ctx: click.Context, /, letter: str, as_json: bool) -> None:
 @click.argument("letter", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every open dead letter.")
 @click.option("--workflow", help="With --all: only those of this workflow.")
+@bulk.where
+@bulk.yes
 @click.option("--by", help="Who asks for it, for the history.")
 @_json
 @click.pass_context
-def retry(ctx: click.Context, /, letter: tuple[str, ...], everything: bool, workflow: str | None, by: str | None, as_json: bool) -> None:
+def retry(
+    ctx: click.Context,
+    /,
+    letter: tuple[str, ...],
+    everything: bool,
+    workflow: str | None,
+    where: str | None,
+    yes: bool,
+    by: str | None,
+    as_json: bool,
+) -> None:
     """Give steps another episode, with new budgets; a run that failed because of one goes on."""
     from wfcelery.service import dead_letters as service
 
-    if not letter and not everything:
-        raise click.UsageError("name a dead letter, or say --all")
+    if where is not None and not everything:
+        from wfcelery.service.bulk import of_letters
+
+        bulk.one_or_many(letter, where, yes)
+        bulk.told(of_letters(context(ctx), where, by=by, yes=yes), as_json)
+        return
+    if (not letter and not everything) or where is not None or yes:
+        raise click.UsageError("name a dead letter, or say --all, or --where QUERY, one of them")
     count = service.retry(context(ctx), None if everything else letter, workflow=workflow, by=by)
     if as_json:
         click.echo(json.dumps({"to_be_retried": count}))

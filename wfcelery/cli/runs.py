@@ -93,6 +93,7 @@ def json_object(text: str) -> dict[str, Any]:
 @click.option("--status", multiple=True, help="Only runs in this status; may be given several times.")
 @click.option("--workflow", help="Only runs of this workflow.")
 @click.option("--org", "organization_id")
+@click.option("--where", metavar="QUERY", help="Only those that match, such as 'status=failed tag=vip created>2h'.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @click.option("-q", "--quiet", is_flag=True, help="Ids only.")
 @_json

@@ -41,6 +41,11 @@ def allowed_actions(status: str) -> Sequence[str]:
     return _ACTIONS.get(status, ())
 
 
+def able(verb: str) -> Sequence[str]:
+    """The statuses of the runs that can take this verb."""
+    return [status for status, verbs in _ACTIONS.items() if verb in verbs]
+
+
 def ask(context: Context, run: UUID, verb: str, reason: str | None = None, by: str | None = None, **options: Any) -> None:
     """Ask a run for one of its actions, and ring. `reason` and `by` are kept in its history and in the audit.
 

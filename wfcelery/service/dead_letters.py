@@ -44,6 +44,13 @@ def retry(context: Context, ids: Sequence[str] | None, *, workflow: str | None =
         closed = [letter for letter in letters if letter.status != "open"]
         if closed:
             raise NotAllowedNow(f"dead letter {closed[0].id} is {closed[0].status}; only an open one can be retried", closed[0].status)
+    return retry_found(context, letters, by)
+
+
+def retry_found(context: Context, letters: Sequence[Letter], by: str | None) -> int:
+    """Ask for another episode of each of these, in small transactions; how many they are."""
+    if by is not None:
+        check_text("retry", "by", by)
     for start in range(0, len(letters), BATCH):
         batch = letters[start : start + BATCH]
         with context.transaction() as tx:

@@ -13,11 +13,12 @@ from wfcelery.core.keys import idempotency_key
 from wfcelery.core.rows import NO_ITEM
 from wfcelery.definition.spans import shortly
 from wfcelery.errors import AuthoringError, NotFound
+from wfcelery.service import queries
 from wfcelery.service.asked import text_fault
 from wfcelery.service.asking import allowed_actions
 from wfcelery.service.context import Context
 from wfcelery.service.views import CommitView, DeedView, RunSummary, RunView, StepView, attempts_of, error_view
-from wfcelery.store import audit, reading
+from wfcelery.store import audit, matching, reading
 from wfcelery.store.failures import CommitUnknown
 from wfcelery.store.reading import HistoryRow, RunRecord, StepRecord
 
@@ -90,9 +91,25 @@ def find(context: Context, id_or_key: str, workflow: str | None = None) -> RunRe
 
 
 def listed(
-    context: Context, *, statuses: Sequence[str] = (), workflow: str | None = None, organization_id: str | None = None, limit: int = 50
+    context: Context,
+    *,
+    statuses: Sequence[str] = (),
+    workflow: str | None = None,
+    organization_id: str | None = None,
+    where: str | None = None,
+    limit: int = 50,
 ) -> Sequence[RunSummary]:
-    """The newest runs."""
+    """The newest runs; `where` is a query as in `queries`, beside the other filters. Raises InvalidInput with all that is wrong with it."""
+    if where is not None:
+        terms = queries.of_runs(where)
+        more = {
+            "status": tuple(statuses),
+            "workflow": (workflow,) if workflow else (),
+            "org": (organization_id,) if organization_id else (),
+        }
+        terms += [matching.Term(field, "=", values) for field, values in more.items() if values]
+        with context.transaction() as tx:
+            return [RunSummary(**_summary(run)) for run in matching.runs(tx, terms, limit)]
     with context.transaction() as tx:
         found = reading.list_runs(tx, statuses=statuses, workflow=workflow, organization_id=organization_id, limit=limit)
     return [RunSummary(**_summary(run)) for run in found]

@@ -49,6 +49,12 @@ def tell(tx: Tx, organization_id: str, run: UUID | None, verb: str, actor: str |
     tx.execute(_TELL, given)
 
 
+def tell_all(tx: Tx, runs: Sequence[tuple[str, UUID]], verb: str, actor: str | None, reason: str | None) -> None:
+    """The same for each of these (organization, run)."""
+    same = {"actor": actor, "verb": verb, "reason": reason}
+    tx.many(_TELL, [{"id": uuid7(), "organization_id": organization, "run": run, **same} for organization, run in runs])
+
+
 def deeds(tx: Tx, run: UUID) -> Sequence[Deed]:
     """What was done to a run, oldest first."""
     return [Deed(*row) for row in tx.execute(_OF_RUN, {"run": run}).rows]

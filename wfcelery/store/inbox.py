@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -55,6 +56,12 @@ _LOOK = Statement(sa.select(inbox.c.id).where(inbox.c.run == one("run", sa.Uuid)
 def put(tx: Tx, organization_id: str, run: UUID, fact: str, data: dict[str, Any]) -> None:
     """An insert and nothing else, so that it can stand in an app's open transaction without holding up the run."""
     tx.execute(_PUT, {"id": uuid7(), "organization_id": organization_id, "run": run, "fact": fact, "data": dumps(data)})
+
+
+def put_all(tx: Tx, runs: Sequence[tuple[str, UUID]], fact: str, data: dict[str, Any]) -> None:
+    """The same for each of these (organization, run)."""
+    text = dumps(data)
+    tx.many(_PUT, [{"id": uuid7(), "organization_id": org, "run": run, "fact": fact, "data": text} for org, run in runs])
 
 
 def read(tx: Tx, run: UUID, many: int) -> list[InboxRow]:
