@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     )
     from wfcelery.authoring.options import Retry
     from wfcelery.authoring.regions import region
+    from wfcelery.authoring.secrets import secret
     from wfcelery.authoring.tracing import End
     from wfcelery.errors import (
         AttemptCancelled,
         AuthoringError,
+        CannotRead,
         DefinitionProblems,
         Failed,
         GiveUp,
@@ -83,6 +85,7 @@ __all__ = [
     "Bound",
     "Breaker",
     "Bulk",
+    "CannotRead",
     "Cause",
     "DefinitionProblems",
     "DefinitionVersion",
@@ -146,6 +149,7 @@ __all__ = [
     "required",
     "rerun_failed",
     "schedule",
+    "secret",
     "sleep",
     "sleep_until",
     "start_workflow",
@@ -167,9 +171,10 @@ _HOMES = {
     "sleep sleep_until succeeded text timed_out when",
     "wfcelery.authoring.options": "Retry",
     "wfcelery.authoring.regions": "region",
+    "wfcelery.authoring.secrets": "secret",
     "wfcelery.authoring.tracing": "End",
-    "wfcelery.errors": "AttemptCancelled AuthoringError DefinitionProblems Failed GiveUp InProgress InvalidInput InvalidSchedule "
-    "KeyConflict NotAllowedNow NotFound RetryLater RunCancelled RunFailed RunTimedOut StepError StillRunning WfceleryError",
+    "wfcelery.errors": "AttemptCancelled AuthoringError CannotRead DefinitionProblems Failed GiveUp InProgress InvalidInput "
+    "InvalidSchedule KeyConflict NotAllowedNow NotFound RetryLater RunCancelled RunFailed RunTimedOut StepError StillRunning WfceleryError",
     "wfcelery.service.definition_handles": "DefinitionVersion aarchive_definition apublish_definition archive_definition "
     "aunarchive_definition publish_definition unarchive_definition",
     "wfcelery.service.fan_outs": "add_items complete_items rerun_failed",

@@ -143,6 +143,9 @@ class Settings(BaseSettings):
     codec: str | None = Field(
         default=None, description="Dotted path of a codec through which values are stored, such as wfcelery.codecs.Encrypting."
     )
+    secrets: str | None = Field(
+        default=None, description="Dotted path of who is asked for secrets: get(name, organization_id); None: WFCELERY_SECRET_NAME."
+    )
     outgoing_allowed: tuple[Reachable, ...] = Field(
         default=(),
         description="Addresses, networks and hosts inside that wf.http and wf.webhook may reach beside what is globally reachable.",

@@ -55,6 +55,7 @@ from wfcelery import (
     otherwise,
     required,
     schedule,
+    secret,
     sleep,
     start_workflow,
     step,
@@ -230,6 +231,8 @@ def unseen(new: Order) -> str:
     with after(paid, Stock):  # N: test_after_takes_no_class
         notify()
     text("{} {}", new.id)  # N: test_text_wants_a_value_for_each_place
+    charge(secret("order"), Decimal(1))  # E: int
+    charge(1, secret("amount", type=Stock))  # E: Decimal
     with when(not_(is_none(new.coupon))):
         return required(new.coupon)  # N: test_a_return_inside_a_block_is_told_by_the_source
     return "a constant may be returned"

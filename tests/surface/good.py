@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import ParamSpec, TypeVar, assert_type
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from wfcelery import (
     Breaker,
@@ -65,6 +65,7 @@ from wfcelery import (
     required,
     rerun_failed,
     schedule,
+    secret,
     sleep,
     sleep_until,
     start_workflow,
@@ -367,6 +368,15 @@ def nightly(day: date, order: Order) -> None:
         report(day, [a, b], {"paid": paid})
     with after(sleep("2d")):
         apologise(order.id, expr("parameters.order.coupon | default('none')", type=str))
+
+
+@step
+def call(url: str, token: SecretStr, user: str) -> int: ...
+
+
+@workflow
+def with_a_secret(url: str) -> int:
+    return call(url, secret("api_token", type=SecretStr), secret("api_user"))
 
 
 @workflow

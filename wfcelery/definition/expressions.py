@@ -15,6 +15,7 @@ from typing import Any
 from wfcelery.definition.evaluation import MOST_TEXT, Program, Undefined, evaluate, explained, truth
 from wfcelery.definition.extent import composed
 from wfcelery.definition.grammar import ROOTS, parse, trouble_with_path, unknown_root
+from wfcelery.definition.secrets import secret_reference
 from wfcelery.definition.tokens import end_of_expression
 from wfcelery.definition.tree import Binary, Choice, Node, Ref, walk_tree
 from wfcelery.definition.values import MARK, MISSING, as_text, mark_of, reference, walk
@@ -71,6 +72,8 @@ class Expression:
         path = self.path
         if path is None:
             return None
+        if path[0] == "secret":
+            return secret_reference(str(path[1]))
         if (path[0] == "parameters" and len(path) > 1) or (path[0] == "task" and len(path) > 2 and path[2] in _RECORDED):
             return reference(str(path[0]), *path[1:])
         return None
@@ -81,6 +84,8 @@ class Expression:
         try:
             if path is None:
                 return composed(evaluate(self._tree, scope, self._program))
+            if path[0] == "secret":
+                return self.reference
             value = walk(scope.get(str(path[0]), MISSING), path[1:])
         except _EXPECTED as error:
             raise explained(self.source, error) from error
@@ -204,6 +209,11 @@ class Template:
     def copies(self) -> frozenset[str]:
         """The tasks whose values `render(..., references=True)` must see, because no mark can stand for them."""
         return frozenset().union(*(expression.tasks for expression in self._shape.copied()))
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether it is one whole reference to a secret."""
+        return isinstance(self._shape, _Whole) and (self.expressions[0].path or ("",))[0] == "secret"
 
     @cached_property
     def only_refers(self) -> bool:

@@ -40,6 +40,7 @@ ROOTS: Mapping[str, str] = {
     "index": "index",
     "system": "system",
     "error": "error",
+    "secret": "secret",
 }
 TASK_FIELDS = ("status", "result", "output", "results", "failed_items", "error")
 
@@ -80,12 +81,16 @@ def unknown_root(name: str) -> str:
     """The sentence for a name that no scope has."""
     near = get_close_matches(name, ROOTS, 1)
     return f"there is no {name!r} here" + (
-        f"; did you mean {near[0]}?" if near else "; names begin with parameters, vars, task, item, index, system or error"
+        f"; did you mean {near[0]}?" if near else "; names begin with parameters, vars, task, item, index, system, error or secret"
     )
 
 
 def trouble_with_path(path: tuple[str | int, ...]) -> str | None:
     """What is wrong with a reference as it is written, or None."""
+    if path[0] == "secret" and (len(path) != 2 or type(path[1]) is not str):
+        return "a secret is named by one name: secret.name"
+    if path[0] == "secret" and "__" in str(path[1]):
+        return "the name of a secret has no two underscores in a row"
     if path[0] != "task":
         return None
     if len(path) == 1 or type(path[1]) is not str:

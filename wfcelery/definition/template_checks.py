@@ -20,6 +20,7 @@ _WHERE = {
     "item": "item is there only in the input, the when and the filter of a task with_items",
     "index": "index is there only in the input, the when and the filter of a task with_items",
     "error": "error alone is there only in a retry's on_error; elsewhere it is task.name.error",
+    "secret": "a secret stands in the input of a task that calls a step, and nowhere else",
     "task": "no task has ended when variables get their first values",
 }
 
@@ -45,9 +46,10 @@ def _templates(task: Task) -> Iterator[tuple[Path, Any, frozenset[str]]]:
     yield ("when",), task.when, with_item
     yield ("filter",), task.filter, with_item
     yield ("with_items",), task.with_items, _USUAL
+    given = with_item | {"secret"} if task.type == "action" else with_item
     for name, value in task.input.items():
-        yield ("input", name), value, with_item
-    yield ("args",), task.args, with_item
+        yield ("input", name), value, given
+    yield ("args",), task.args, given
     yield ("duration",), task.duration, _USUAL
     yield ("until",), task.until, _USUAL
     for place, key in keys_of(task):
@@ -76,10 +78,13 @@ class _Checker:
             return
         for place, part in _leaves(path, value):
             try:
-                expressions = (Expression.parse(part),) if whole else Template.parse(part).expressions
+                template = None if whole else Template.parse(part)
+                expressions = (Expression.parse(part),) if template is None else template.expressions
             except ExpressionError as error:
                 self._tell(task, place, str(error))
                 continue
+            if template is not None and "secret" in template.roots & roots and not template.is_secret:
+                self._tell(task, place, "a secret is a whole value, {{ secret.name }}: nothing can be made of it before the call")
             for expression in expressions:
                 self._check_names(task, place, expression, roots, self.variables if known is None else known)
 

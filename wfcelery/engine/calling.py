@@ -15,6 +15,7 @@ from wfcelery.engine.apply import Known
 from wfcelery.engine.patience import until_answered
 from wfcelery.engine.ports import Call, CannotBegin, LeftOut, Outcome, Raised, Returned
 from wfcelery.engine.runtime import Runtime
+from wfcelery.engine.secrets import Unknown, spared, with_secrets
 from wfcelery.errors import CannotRead, ExpressionError, ValueProblem
 from wfcelery.store.loading import load_results
 
@@ -25,11 +26,14 @@ def attempt_of(runtime: Runtime, row: StepRow, known: Known) -> Outcome:
         if not _is_wanted(runtime, row, known):
             return LeftOut()
         call = call_of(runtime, row, known)
+        template = known.plan.nodes[row.name].input
+        if template is not None and "secret" in template.roots:
+            call = with_secrets(runtime.settings.secrets, call)
     except ExpressionError as problem:  # what is recorded stays as it is: waiting for other code would not help
         return Raised({"type": "ExpressionError", "code": None, "message": str(problem)[:500]}, final=True)
-    except (ValueProblem, CannotRead) as problem:
+    except (ValueProblem, CannotRead, Unknown) as problem:
         return CannotBegin(str(problem))
-    return runtime.caller.call(call)
+    return spared(runtime.caller.call(call), call.secrets)
 
 
 def call_of(runtime: Runtime, row: StepRow, known: Known) -> Call:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 from uuid import UUID
@@ -53,6 +53,7 @@ class Call:
     timeout: float | None
     soft_timeout: float | None
     retry: RetryPolicy | None = None  # what the definition says; None: the code's own policy holds
+    secrets: tuple[str, ...] = field(default=(), repr=False)  # texts of the input that no log and no error may show
 
 
 @dataclass(frozen=True, slots=True)

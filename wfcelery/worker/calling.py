@@ -15,6 +15,7 @@ from wfcelery.authoring.context import StepContext, step_context
 from wfcelery.authoring.registry import Registry, StepSpec
 from wfcelery.authoring.shape import Shape
 from wfcelery.core.rows import NO_ITEM
+from wfcelery.definition.secrets import cleaned
 from wfcelery.engine.ports import Call, CannotBegin, Outcome, Policy, Raised, Returned
 from wfcelery.errors import CannotBind, CannotCarry
 from wfcelery.worker.adopting import policy_of, refusals
@@ -25,6 +26,7 @@ from wfcelery.worker.slots import SharedSlots
 
 log = logging.getLogger(__name__)
 
+_QUOTING = ("exc", "traceback", "internal")  # what Celery's tracer says of an error
 HIDDEN = "…"  # what stands for arguments and results wherever Celery would show them
 
 
@@ -232,11 +234,21 @@ class HideValues(logging.Filter):
     """Celery's tracer logs arguments and results. Of a step it does not: they are the workflow's, not the log's."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if CURRENT.get() is not None and isinstance(record.args, dict):
+        attempt = CURRENT.get()
+        if attempt is not None and isinstance(record.args, dict):
             hidden = dict.fromkeys(record.args.keys() & {"args", "kwargs", "return_value"}, HIDDEN)
             record.args = {**record.args, **hidden}
+            if attempt.call.secrets:
+                self._spare(record, attempt.call.secrets)
             record.data = record.args
         return True
+
+    def _spare(self, record: logging.LogRecord, secrets: tuple[str, ...]) -> None:
+        assert isinstance(record.args, dict)
+        record.args = {key: cleaned(str(said), secrets) if key in _QUOTING else said for key, said in record.args.items()}
+        if record.exc_info:
+            record.exc_text = cleaned(logging.Formatter().formatException(record.exc_info), secrets)
+            record.exc_info = None
 
 
 def hide_values() -> None:

@@ -227,3 +227,16 @@ def test_each_item_of_a_group_that_was_claimed_under_one_token_has_an_id_of_its_
             call = call_of({"action": "tracked", "input": {}}, uuid4(), RUN, token, 1, item=item)
             assert isinstance(house.installation.caller.call(call), Returned)
     assert len(set(ids)) == 200
+
+
+def test_what_celery_logs_of_a_failure_does_not_quote_a_secret(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(token: str) -> None:
+        raise ValueError(f"401 for {token}")
+
+    house.step("fails", fails, retry=RetryPolicy(count=0))
+    with caplog.at_level(logging.DEBUG):
+        outcome = house.call("fails", {"token": "sk-canary"}, secrets=("sk-canary",))
+    assert isinstance(outcome, Raised)
+    written = "\n".join(logging.Formatter("%(message)s").format(record) for record in caplog.records)
+    assert "401 for ***" in written
+    assert "sk-canary" not in written
