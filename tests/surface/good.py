@@ -371,7 +371,8 @@ def nightly(day: date, order: Order) -> None:
 
 
 @step
-def call(url: str, token: SecretStr, user: str) -> int: ...
+def call(url: str, token: SecretStr, user: str) -> int:
+    return len(url + token.get_secret_value() + user)
 
 
 @workflow
