@@ -25,6 +25,17 @@ def test_what_comes_too_late_for_its_milestone_is_left_out(pattern: Pattern) -> 
     assert pattern.fleet.result(early) == "seat 2"
 
 
+@pytest.mark.pattern(19)
+def test_one_step_is_withdrawn_and_the_run_goes_on(pattern: Pattern) -> None:
+    run = pattern.start(seconds=30)
+    eventually(lambda: (pattern.step(run, "press"), pattern.step(run, "bank")) == ("running", "succeeded"), within=20)
+
+    pattern.fleet.run("runs", "cancel", run, "--step", "press", "--reason", "too slow")
+
+    assert pattern.fleet.result(run) == "accepted"
+    assert pattern.step(run, "press") == "cancelled"
+
+
 @pytest.mark.pattern(25)
 def test_a_part_of_the_run_is_called_off(pattern: Pattern) -> None:
     run = pattern.start(house=30, memory=1)

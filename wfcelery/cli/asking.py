@@ -37,9 +37,19 @@ _reason = click.option("--reason", help="Why, for the history and the audit.")
 
 @_verb
 @_reason
-def cancel(ctx: click.Context, /, run: tuple[str, ...], reason: str | None, by: str | None, **how: Any) -> None:
-    """Ask runs to end: what has not begun never will, what is under way is told. One that has ended is refused."""
-    _ask(ctx, run, "cancel", reason, by, **how)
+@click.option("--step", help="End this one step, and let the run go on.")
+def cancel(ctx: click.Context, /, run: tuple[str, ...], step: str | None, reason: str | None, by: str | None, **how: Any) -> None:
+    """Ask runs to end: what has not begun never will, what is under way is told. One that has ended is refused.
+
+    With --step one step of each is ended, and the run goes on by its on_cancel, or as its on_error says.
+    """
+    if step is None:
+        _ask(ctx, run, "cancel", reason, by, **how)
+    elif how["where"] is not None:
+        raise click.UsageError("--step is of runs that are named: leave out --where")
+    else:
+        bulk.one_or_many(run, None, how["yes"])
+        _ask_of_step(ctx, run, step, reason, by, how["as_json"])
 
 
 @_verb
@@ -94,6 +104,22 @@ def _ask(
             click.echo(json.dumps({"id": str(found.id), "asked": verb, "reason": reason}))
         else:
             output.say(f"{found.id}: {verb} asked for")
+
+
+def _ask_of_step(ctx: click.Context, runs: tuple[str, ...], step: str, reason: str | None, by: str | None, as_json: bool) -> None:
+    from wfcelery.service import by_hand
+    from wfcelery.service import runs as found_runs
+
+    here = context(ctx)
+    for one in runs:
+        found = found_runs.find(here, one)
+        if found is None:
+            raise NotFound("run", one)
+        by_hand.cancel_step(here, found.id, step, reason, by or getuser())
+        if as_json:
+            click.echo(json.dumps({"id": str(found.id), "step": step, "asked": "cancel", "reason": reason}))
+        else:
+            output.say(f"{found.id}: cancel of {step} asked for")
 
 
 def _that_can(here: Context, one: str, verb: str) -> RunRecord:

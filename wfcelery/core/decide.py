@@ -11,12 +11,27 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from wfcelery.core import attempts, births, by_hand, fan_out, gating, joins, moving, pausing, regions, reopening, run_machine, wait_machine
+from wfcelery.core import (
+    attempts,
+    births,
+    by_hand,
+    fan_out,
+    gating,
+    joins,
+    moving,
+    pausing,
+    regions,
+    reopening,
+    run_machine,
+    wait_machine,
+    withdrawing,
+)
 from wfcelery.core.decision import Decision, Missing, RingStep
 from wfcelery.core.draft import Draft, NeedMore, digest
 from wfcelery.core.events import (
     Begun,
     CancelAsked,
+    CancelStepAsked,
     CompleteAsked,
     DeadlinePassed,
     Expanded,
@@ -67,6 +82,7 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     RetryAsked: reopening.on_retry_asked,
     RerunAsked: reopening.on_rerun_asked,
     RunRetryAsked: reopening.on_run_retry_asked,
+    CancelStepAsked: withdrawing.on_cancel_step_asked,
     SkipAsked: by_hand.on_skip_asked,
     CompleteAsked: by_hand.on_complete_asked,
     ItemsAdded: births.on_items_added,
@@ -81,7 +97,7 @@ _ORDER: tuple[tuple[type, ...], ...] = (
     (Succeeded, Failed, GroupEnded, Reported),
     (CancelAsked, TerminateAsked, DeadlinePassed, GracePassed, *_REOPENING),
 )
-_ANSWERED = (*_REOPENING, ItemsAdded, ItemsCompleted)  # of a run that has ended, too: the history says why not
+_ANSWERED = (*_REOPENING, CancelStepAsked, ItemsAdded, ItemsCompleted)  # of a run that has ended, too: the history says why not
 
 
 def decide(view: Slice, facts: Sequence[Fact], mint: Callable[[], UUID]) -> Decision | Missing:
@@ -206,6 +222,9 @@ def _advance(draft: Draft) -> None:
         if how in ("failed", "timed_out") and node.on_error != "continue" and how not in node.handles:
             _stop(draft, node, how)
             continue
+        if how == "cancelled" and (error := withdrawing.stops(draft, node)) is not None:
+            _stop_with(draft, node, error)
+            continue
         if node.kind in ("end", "fail") and how == "succeeded":
             run_machine.end_here(draft, node)
             continue
@@ -227,7 +246,9 @@ def _advance(draft: Draft) -> None:
 def _leave(draft: Draft, node: Node, how: str) -> None:
     """A step that ends while the run is ending is recorded and advances nothing; a retry of the run will."""
     row = draft.named.get(node.name)
-    if row is not None and how != "cancelled" and row.why != "unhandled":
+    if row is None or row.why == "unhandled":
+        return
+    if how != "cancelled" or (row.why or "").startswith(("rest:", "asked:")):
         row.why = f"unadvanced:{OPERATOR if row.why == OPERATOR else how}"
         draft.note("step_unadvanced", row)
 

@@ -196,6 +196,15 @@ class CompleteAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelStepAsked:
+    """Somebody wants one step to end, and the run to go on without it."""
+
+    task: str
+    reason: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RerunAsked:
     """The failed items of a fan-out, and no others, shall run again."""
 
@@ -248,6 +257,7 @@ Fact = (
     | RetryAsked
     | RunRetryAsked
     | SkipAsked
+    | CancelStepAsked
     | CompleteAsked
     | RerunAsked
     | ItemsAdded

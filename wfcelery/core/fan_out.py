@@ -26,6 +26,7 @@ from wfcelery.definition.plan import Node
 
 WINDOW = 16  # messages that a fan-out has under way at once, unless its `concurrency` says more
 WIDEST = 1_000
+FOR_GOOD = ("rest", "asked", "completed")  # labels of `close_items` that fence who still executes an item
 _SUCCEEDS = ("closing:enough", "closing:completed")
 _WAS_DECIDED = (DECIDED, "closing:decided", "unadvanced:succeeded")
 
@@ -121,7 +122,7 @@ def is_handled(draft: Draft, item: StepRow, how: str) -> bool:
     assert item.fan_out is not None
     row = _own(draft, item.fan_out)
     node, why = draft.plan.nodes[row.name], row.why or ""
-    if why in _WAS_DECIDED or why in _SUCCEEDS or why == "closing:rest":
+    if why in _WAS_DECIDED or why in _SUCCEEDS or why in ("closing:rest", "closing:asked"):
         return True
     if why.startswith("failing:"):
         how = why.removeprefix("failing:")
@@ -189,15 +190,15 @@ def on_items_completed(draft: Draft, fact: ItemsCompleted) -> None:
 def close_items(draft: Draft, row: StepRow, label: str) -> None:
     """Close every item that nobody executes; the fan-out ends with the last one under way.
 
-    `label` says why, for a retry: `failing`, because of one of its own; `stopped`, with the run; `rest`, for good, and
-    `completed`, for good as well: these two fence who still executes an item, since nobody wants its result.
+    `label` says why, for a retry: `failing`, because of one of its own; `stopped`, with the run; `rest`, `asked` and
+    `completed`, for good: these fence who still executes an item, since nobody wants its result.
     """
     closed: dict[tuple[StepStatus, str], list[int]] = {}
     under_way = 0
     for item in draft.open_rows():
         if item.fan_out != row.id or item.status in STEP_ENDED:
             continue
-        if item.status is StepStatus.REPORTED or (item.status in UNDER_WAY and label not in ("rest", "completed")):
+        if item.status is StepStatus.REPORTED or (item.status in UNDER_WAY and label not in FOR_GOOD):
             under_way += 1
         elif item.status is StepStatus.RUNNING:
             draft.move(item, StepStatus.CANCELLED, "rest:running")
@@ -248,7 +249,7 @@ def _label(row: StepRow) -> str:
     why = row.why or "closing:stopped"
     if why.startswith("failing:"):
         return "failing"
-    return "stopped" if why == "closing:stopped" else "rest"
+    return why.removeprefix("closing:") if why in ("closing:stopped", "closing:asked") else "rest"
 
 
 # ---- the fan-out's own end -------------------------------------------------------------------------------------------

@@ -241,6 +241,8 @@ _FACTS: dict[str, Callable[[Folded, Mapping[str, Any]], None]] = {
     "retry_refused": _nothing,
     "skip_refused": _nothing,
     "complete_refused": _nothing,
+    "step_cancel_asked": _nothing,
+    "step_cancel_refused": _nothing,
     "pause_refused": _nothing,
     "resume_refused": _nothing,
 }

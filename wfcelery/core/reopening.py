@@ -1,8 +1,9 @@
 """A dead letter's step, or all failed items of a fan-out, get another episode, and what their failure closed is opened again.
 
 `why` says what a retry needs to know of a row that is over: `unhandled`, a failure that stopped the run;
-`stopped:<status>`, closed with the run; `failing:<status>`, an item closed because of another item; `rest:<status>`,
-closed for good by a join; `unadvanced:<how>`, ended while the run was ending and led nowhere yet.
+`stopped:<status>`, closed with the run; `failing:<status>`, an item closed because of another item; `rest:<status>` and
+`asked:<status>`, closed for good, by a join or a region, and by somebody; `unadvanced:<how>`, ended while the run was ending
+and led nowhere yet.
 """
 
 from __future__ import annotations
@@ -235,7 +236,7 @@ def _reopen_stopped(draft: Draft, stopped: list[StepRow]) -> None:
                 _open_again(draft, row)
         elif why.startswith("unadvanced:"):
             how = why.removeprefix("unadvanced:")
-            row.why = {"skipped": "when", "dead": "dead", OPERATOR: OPERATOR}.get(how)
+            row.why = {"skipped": "when", "dead": "dead", "cancelled": "rest", OPERATOR: OPERATOR}.get(how)
             draft.write(row)
             draft.note("step_advanced", row)
             draft.ended.append((draft.plan.nodes[row.name], "skipped" if how == OPERATOR else how))
@@ -291,9 +292,9 @@ def _open_again(draft: Draft, row: StepRow) -> None:
 
 
 def _what_stands(stopped: Iterable[StepRow]) -> dict[str, object] | None:
-    """Another failure that nobody has retried: the run goes on and ends with it."""
+    """Another failure that nobody has retried, or a step that somebody cancelled: the run goes on and ends with it."""
     for row in stopped:
-        if row.item == NO_ITEM and row.why == "unhandled" and row.status in (StepStatus.FAILED, StepStatus.TIMED_OUT):
+        if row.item == NO_ITEM and row.why == "unhandled" and row.status in (*_FAILED, StepStatus.CANCELLED):
             return {"type": "Failed", "code": None, "message": "", **(row.error or {}), "step": row.name}
     return None
 

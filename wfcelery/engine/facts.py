@@ -6,6 +6,7 @@ from uuid import UUID
 
 from wfcelery.core.events import (
     CancelAsked,
+    CancelStepAsked,
     CompleteAsked,
     Fact,
     GateOpened,
@@ -51,6 +52,8 @@ def fact_of(row: InboxRow) -> Fact:
             return RerunAsked(data["task"], by)
         case "skip":
             return SkipAsked(data["task"], reason, by)
+        case "cancel_step":
+            return CancelStepAsked(data["task"], reason, by)
         case "complete":
             return CompleteAsked(data["task"], data["value"], reason, by)
         case "retry" if "step" not in data:

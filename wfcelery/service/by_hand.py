@@ -1,4 +1,4 @@
-"""What people decide about a step that its code did not: it is skipped, or it is worth what they say."""
+"""What people decide about a step that its code did not: it is skipped, is worth what they say, or is cancelled."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from wfcelery.authoring.registry import registry
 from wfcelery.authoring.shape import stored_by_itself
+from wfcelery.core import withdrawing
 from wfcelery.core.by_hand import refusal
 from wfcelery.definition.document import Task
 from wfcelery.definition.model import Definition
@@ -38,11 +39,17 @@ def complete(context: Context, run: UUID, step: str, result: Any, reason: str | 
     _ask(context, run, "complete", step, reason, by, {"value": _stored(context, task, result)})
 
 
+def cancel_step(context: Context, run: UUID, step: str, reason: str | None = None, by: str | None = None) -> None:
+    """Have a step end, what executes it fenced, and the run go on by its `on_cancel`, or as its `on_error` says. Raises as `skip`."""
+    _decidable(context, run, "cancel_step", step)
+    _ask(context, run, "cancel_step", step, reason, by, {})
+
+
 def _ask(context: Context, run: UUID, verb: str, step: str, reason: str | None, by: str | None, more: dict[str, Any]) -> None:
     for name, given in (("reason", reason), ("by", by)):
         if given is not None:
             check_text(verb, name, given)
-    asking.tell(context, run, verb, {"task": step, "reason": reason or f"operator {verb}", "by": by, **more}, {})
+    asking.tell(context, run, verb, {"task": step, "reason": reason or f"operator {verb.partition('_')[0]}", "by": by, **more}, {})
 
 
 def _decidable(context: Context, run: UUID, verb: str, step: str) -> Task | None:
@@ -57,9 +64,9 @@ def _decidable(context: Context, run: UUID, verb: str, step: str) -> Task | None
     tasks = {} if body is None else {task.name: task for task, _ in Definition.model_validate_json(body).every_task()}
     if row is None and step not in tasks:
         raise NotFound("step", step, get_close_matches(step, tasks, 1))
-    why = refusal(found[0], row)
+    why = withdrawing.refusal(found[0], row) if verb == "cancel_step" else refusal(found[0], row)
     if why is not None:
-        raise NotAllowedNow(f"{verb}: step {step} of run {run}: {why}", found[0].status)
+        raise NotAllowedNow(f"{verb.partition('_')[0]}: step {step} of run {run}: {why}", found[0].status)
     return tasks.get(step)
 
 

@@ -149,6 +149,13 @@ class Run(Generic[R_co]):
             return moving.rehearsed(current(), UUID(self.id), to)
         return moving.move(current(), UUID(self.id), to, by)
 
+    def cancel_step(self, step: str, reason: str = "operator cancel", *, by: str | None = None) -> None:
+        """End one step, and let the run go on: by its `on_cancel`, or as its `on_error` says. What executes it is fenced.
+
+        Raises `NotFound`, and `NotAllowedNow` where the run has not come to the step, or it is over.
+        """
+        by_hand.cancel_step(current(), UUID(self.id), step, reason, by)
+
     def history(self) -> Sequence[HistoryEntry]:
         """Everything that happened to the run, one entry a commit, oldest first."""
         return [HistoryEntry(row.version, row.at, row.facts) for row in runs.history_of(current(), UUID(self.id))]
@@ -196,6 +203,10 @@ class Run(Generic[R_co]):
     async def amove(self, to: str, *, dry_run: bool = False, by: str | None = None) -> MoveView:
         """`move` from a coroutine."""
         return await asyncio.to_thread(self.move, to, dry_run=dry_run, by=by)
+
+    async def acancel_step(self, step: str, reason: str = "operator cancel", *, by: str | None = None) -> None:
+        """`cancel_step` from a coroutine."""
+        await asyncio.to_thread(self.cancel_step, step, reason, by=by)
 
     async def ahistory(self) -> Sequence[HistoryEntry]:
         """`history` from a coroutine."""

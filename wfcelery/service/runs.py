@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from wfcelery.core import by_hand
+from wfcelery.core import by_hand, withdrawing
 from wfcelery.core.asking import VERBS, refusal
 from wfcelery.core.keys import idempotency_key
 from wfcelery.core.rows import NO_ITEM
@@ -164,9 +164,12 @@ def _summary(run: RunRecord) -> dict[str, Any]:
 
 def _actions(run: RunRecord, step: StepRecord) -> list[str]:
     """What people can ask of this step now."""
+    if step.item != NO_ITEM:
+        return []
+    found = ["cancel_step"] if withdrawing.refusal(run, step) is None else []
     if step.items_left is not None:
-        return [verb for verb in VERBS if refusal(verb, run, step) is None]
-    return ["skip", "complete"] if step.item == NO_ITEM and by_hand.refusal(run, step) is None else []
+        return [*(verb for verb in VERBS if refusal(verb, run, step) is None), *found]
+    return [*(["skip", "complete"] if by_hand.refusal(run, step) is None else []), *found]
 
 
 def _step(run: RunRecord, step: StepRecord, attempts: dict[tuple[str, int], Any]) -> StepView:

@@ -182,7 +182,7 @@ inbox = sa.Table(
         "fact",
         (
             *("reported", "cancel", "terminate", "pause", "resume", "retry", "rerun_failed", "add_items", "complete_items", "skip"),
-            *("complete", "gate_opened", "move"),
+            *("complete", "gate_opened", "move", "cancel_step"),
         ),
         "wf_inbox_fact",
     ),

@@ -1,0 +1,15 @@
+"""One step of a run is cancelled."""
+
+from __future__ import annotations
+
+from wfcelery.store.migrations.rewording import add_words
+
+revision = "0012"
+down_revision = "0011"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """One more fact for an inbox."""
+    add_words("wf_inbox", "wf_inbox_fact", "fact", "cancel_step")
