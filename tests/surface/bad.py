@@ -243,6 +243,9 @@ def by_hand(run: Run[Receipt]) -> None:
     run.retry(by=7)  # E: str
     bulk("delete", "status=failed")  # E: delete
     run.why().clear()  # E: clear
+    run.data.put("cursor")  # E: Too few arguments || 1 more positional
+    run.data.put(1, 2)  # E: str
+    run.data["cursor"] = 1  # E: indexed assignment || __setitem__
 
 
 def by_the_clock(new: Order) -> None:

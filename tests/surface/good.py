@@ -371,6 +371,20 @@ def nightly(day: date, order: Order) -> None:
 
 
 @step
+def poll(feed: str) -> int:
+    data = current_step().data
+    cursor = data.get("cursor", 0)
+    data.put("cursor", cursor + 1, expires="7d")
+    return len(feed) if data.add("begun", True) or data.swap("begun", True, False) else 0
+
+
+async def cursor_of(run: Run[int]) -> object:
+    assert_type(run.data.delete("begun"), bool)
+    await run.data.aput("cursor", None)
+    return await run.data.aget("cursor") or list(run.data.keys())
+
+
+@step
 def call(url: str, token: SecretStr, user: str) -> int:
     return len(url + token.get_secret_value() + user)
 

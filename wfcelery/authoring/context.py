@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
+from wfcelery.authoring.run_data import DetachedData, RunData
 from wfcelery.errors import AttemptCancelled, NotAllowedNow
 
 
@@ -24,6 +25,9 @@ class Attendant(Protocol):
 
     def connection(self) -> Any:
         """The connection whose commit records this step's result; None where the step is not transactional."""
+
+    def data(self) -> RunData:
+        """What is kept beside the run."""
 
 
 @dataclass(slots=True)
@@ -41,6 +45,7 @@ class StepContext:
     name: str | None = None
     attendant: Attendant | None = field(default=None, repr=False)
     token: UUID | None = field(default=None, repr=False)  # under which this attempt was claimed
+    _detached: DetachedData = field(default_factory=DetachedData, repr=False)
     _starts: Iterator[int] = field(default_factory=lambda: count(1), repr=False)
 
     @property
@@ -52,6 +57,11 @@ class StepContext:
                 f"{self.name or 'this call'} has no connection of its own: write @step(transactional=True), and run it in a workflow"
             )
         return found
+
+    @property
+    def data(self) -> RunData:
+        """What is kept beside the run, by name; in a transactional step it is written by the commit of its result."""
+        return self._detached if self.attendant is None else self.attendant.data()
 
     def heartbeat(self, details: object = None) -> None:
         """Say that the step is alive, and learn of a cancel: raises `AttemptCancelled` as `check_cancelled` does."""

@@ -12,11 +12,12 @@ from uuid import UUID
 
 from wfcelery.clock import monotonic
 from wfcelery.service.context import Context
-from wfcelery.store import expiring, idempotency
+from wfcelery.store import expiring, idempotency, run_data
 from wfcelery.store.database import Tx
 
 log = logging.getLogger(__name__)
 
+ORPHANED = 3_600.0  # seconds for which the transaction of a start may be open
 TREES = 50  # roots that one commit takes
 
 
@@ -30,14 +31,16 @@ class Expired:
 
 
 def expire(context: Context, kept_for: float | None = None, within: float | None = None) -> Expired:
-    """Delete what has expired: keys of `once`, and runs that ended more than `kept_for` seconds ago.
+    """Delete what has expired: keys of `once`, what was kept beside a run for a time, runs that ended more than `kept_for` seconds ago.
 
     `kept_for` is the setting `retention` where it is not given; 0 keeps runs for ever. Ends after about `within` seconds.
     """
     kept_for = context.settings.retention if kept_for is None else kept_for
     began, gone, after, more = monotonic(), 0, UUID(int=0), False
     with context.transaction() as tx:
-        keys = idempotency.purge(tx, 0.0)
+        keys = idempotency.purge(tx, 0.0) + run_data.purge(tx)
+    with context.transaction() as tx:
+        expiring.delete_orphans(tx, ORPHANED)
     while kept_for > 0:
         with context.transaction() as tx:
             found = expiring.roots(tx, kept_for, after, TREES)

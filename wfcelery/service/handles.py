@@ -31,6 +31,7 @@ from wfcelery.service import asking, by_hand, definitions, moving, runs
 from wfcelery.service.context import current
 from wfcelery.service.expecting import Expectations
 from wfcelery.service.explaining import explained
+from wfcelery.service.run_data import KeptData
 from wfcelery.service.views import MoveView
 from wfcelery.service.why import Cause
 
@@ -155,6 +156,11 @@ class Run(Generic[R_co]):
         Raises `NotFound`, and `NotAllowedNow` where the run has not come to the step, or it is over.
         """
         by_hand.cancel_step(current(), UUID(self.id), step, reason, by)
+
+    @property
+    def data(self) -> KeptData:
+        """What steps have kept beside the run, by name; anybody may read and write it."""
+        return KeptData(self.id)
 
     def history(self) -> Sequence[HistoryEntry]:
         """Everything that happened to the run, one entry a commit, oldest first."""

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from wfcelery.clock import first_of
 from wfcelery.core.states import RUN_ENDED
 from wfcelery.store.database import Tx
-from wfcelery.store.schema import dead_letter, history, inbox, payload, run, step, wait
+from wfcelery.store.schema import dead_letter, history, inbox, payload, run, run_data, step, wait
 from wfcelery.store.statements import Ids, Statement, among, fixed, is_one_of, later, one
 
 _RUNS = one("runs", Ids)
@@ -32,7 +32,10 @@ _WANTED = Statement(
         sa.select(dead_letter.c.run).where(among(dead_letter.c.run, _RUNS), dead_letter.c.status == "open"),
     )
 )
-_DELETE = [Statement(sa.delete(table).where(among(table.c.run, _RUNS))) for table in (history, wait, dead_letter, payload, step)]
+_DELETE = [Statement(sa.delete(table).where(among(table.c.run, _RUNS))) for table in (history, wait, dead_letter, payload, run_data, step)]
+_LOOSE = payload.c.loose_at <= fixed(later(-one("older", sa.Float)))
+_ORPHANS = Statement(sa.delete(payload).where(_LOOSE, ~sa.exists(sa.select(run.c.id).where(run.c.id == payload.c.run))))
+_FOUND = Statement(sa.update(payload).where(_LOOSE).values(loose_at=sa.null()))
 _DELETE_RUNS = Statement(sa.delete(run).where(among(run.c.id, _RUNS)))
 
 
@@ -63,3 +66,10 @@ def delete(tx: Tx, runs: Sequence[UUID]) -> None:
     """Every row of these runs, which are locked."""
     for statement in (*_DELETE, _DELETE_RUNS):
         tx.execute(statement, {"runs": list(runs)})
+
+
+def delete_orphans(tx: Tx, older: float) -> int:
+    """Payloads of starts that are older than so many seconds and whose run never came to be: rolled back, or its key was taken."""
+    gone = tx.execute(_ORPHANS, {"older": older}).count
+    tx.execute(_FOUND, {"older": older})
+    return gone

@@ -52,6 +52,7 @@ def _insert(dialect: str) -> Any:
         "size": one("size", sa.Integer),
         "body": one("body", sa.Text),
         "at": clock(),
+        "loose_at": sa.case((one("loose", sa.Boolean), clock()), else_=sa.null()),
     }
     return insert(payload).values(**values).on_conflict_do_nothing(index_elements=["id"])
 
@@ -103,10 +104,8 @@ class Payloads:
         data = text.encode()
         digest = self.digest(data, organization_id)
         place = uuid5(run, digest)
-        tx.execute(
-            _INSERT,
-            {"id": place, "organization_id": organization_id, "run": run, "digest": digest, "size": len(data), "body": coded},
-        )
+        row = {"id": place, "organization_id": organization_id, "run": run, "digest": digest, "size": len(data), "body": coded}
+        tx.execute(_INSERT, {**row, "loose": given.get("loose", False)})
         return dumps({MARK: ["payload", str(place), len(data), digest]})
 
     def _coded(self, text: str, context: ValueContext) -> str:

@@ -267,7 +267,26 @@ payload = sa.Table(
     sa.Column("size", sa.Integer, nullable=False),
     sa.Column("body", sa.Text),  # null: another store has it
     sa.Column("at", Instant, nullable=False),
+    sa.Column("loose_at", Instant),  # of a start, whose run may never come to be: looked at once, and null from then on
     sa.Index("wf_payload_run", "run"),
+    sa.Index(
+        "wf_payload_loose", "loose_at", postgresql_where=sa.text("loose_at is not null"), sqlite_where=sa.text("loose_at is not null")
+    ),
+)
+
+run_data = sa.Table(
+    "wf_data",
+    metadata,
+    sa.Column("run", sa.Uuid, sa.ForeignKey("wf_run.id"), primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    _organization(),
+    sa.Column("value", Value("data"), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),  # +1 with each write
+    sa.Column("expires_at", Instant),
+    sa.Column("at", Instant, nullable=False),
+    sa.Index(
+        "wf_data_expires", "expires_at", postgresql_where=sa.text("expires_at is not null"), sqlite_where=sa.text("expires_at is not null")
+    ),
 )
 
 audit = sa.Table(

@@ -102,6 +102,7 @@ def insert_run(tx: Tx, new: NewRun) -> bool:
     given = {
         "id": new.id,
         "run": new.id,
+        "loose": True,
         "organization_id": new.organization_id,
         "workflow": new.workflow,
         "definition": new.definition,

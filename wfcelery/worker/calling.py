@@ -13,11 +13,13 @@ from celery import Celery
 
 from wfcelery.authoring.context import StepContext, step_context
 from wfcelery.authoring.registry import Registry, StepSpec
+from wfcelery.authoring.run_data import RunData
 from wfcelery.authoring.shape import Shape
 from wfcelery.core.rows import NO_ITEM
 from wfcelery.definition.secrets import cleaned
 from wfcelery.engine.ports import Call, CannotBegin, Outcome, Policy, Raised, Returned
 from wfcelery.errors import CannotBind, CannotCarry
+from wfcelery.service.run_data import KeptData
 from wfcelery.worker.adopting import policy_of, refusals
 from wfcelery.worker.attempts import CURRENT, Attempt, Refused, prepare
 from wfcelery.worker.events import Events
@@ -58,6 +60,8 @@ class Attending:
 
     slots: SharedSlots
     token: UUID
+    run: str = ""
+    organization_id: str | None = None
     link: Any = None
 
     def heartbeat(self, details: Any) -> None:
@@ -68,6 +72,9 @@ class Attending:
 
     def connection(self) -> Any:
         return self.link
+
+    def data(self) -> RunData:
+        return KeptData(self.run, self.organization_id, self.link)
 
 
 @dataclass(slots=True)
@@ -157,7 +164,7 @@ class TaskCaller:
         prepare(task)
         run = str(call.run)
         request = self._request(attempt, args, kwargs, run)
-        attendant = Attending(self.slots, call.token, link)
+        attendant = Attending(self.slots, call.token, run, call.organization_id, link)
         context = StepContext(call.key, call.attempt, run, call.organization_id, call.deadline, call.name, attendant, call.token)
         tell_end = self.events.begun(task, request)
         before = CURRENT.set(attempt)
