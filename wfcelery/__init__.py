@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     )
     from wfcelery.service.fan_outs import add_items, complete_items, rerun_failed
     from wfcelery.service.handles import Run, get_run
+    from wfcelery.service.holds import ahold, arelease, hold, release
     from wfcelery.service.once import once
     from wfcelery.service.schedule_handles import Schedule, get_schedule, list_schedules, schedule
     from wfcelery.service.starting import astart_workflow, start_workflow
@@ -119,8 +120,10 @@ __all__ = [
     "add_items",
     "adopt",
     "after",
+    "ahold",
     "apublish_definition",
     "archive_definition",
+    "arelease",
     "astart_workflow",
     "aunarchive_definition",
     "batched",
@@ -137,6 +140,7 @@ __all__ = [
     "failed",
     "get_run",
     "get_schedule",
+    "hold",
     "install",
     "is_none",
     "list_schedules",
@@ -146,6 +150,7 @@ __all__ = [
     "publish",
     "publish_definition",
     "region",
+    "release",
     "required",
     "rerun_failed",
     "schedule",
@@ -179,6 +184,7 @@ _HOMES = {
     "aunarchive_definition publish_definition unarchive_definition",
     "wfcelery.service.fan_outs": "add_items complete_items rerun_failed",
     "wfcelery.service.handles": "Run get_run",
+    "wfcelery.service.holds": "ahold arelease hold release",
     "wfcelery.service.once": "once",
     "wfcelery.service.schedule_handles": "Schedule get_schedule list_schedules schedule",
     "wfcelery.service.starting": "astart_workflow start_workflow",

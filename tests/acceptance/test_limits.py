@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -68,3 +69,36 @@ def test_a_breaker_stops_a_fleet_from_calling_what_is_down_and_lets_it_go_on_whe
     broken.unlink()
     assert sorted(here.result(run)) == list(range(10))
     assert here.query(opened) == [(0,)]
+
+
+def test_a_step_is_held_seen_and_released_from_the_command_line(here: Fleet) -> None:
+    calm = here.start("two_words.bind('calm')")
+    assert here.result(calm) == "calm"
+    here.run("hold", "step:plain", "--reason", "the dictionary is wrong", "--until", "6h", "--by", "ada")
+    runs = [here.start("two_words.bind('held')") for _ in range(3)]
+    held = "select count(*) from wf_step where status = 'held' and why = 'hold:step:plain'"
+    eventually(lambda: here.query(held) == [(3,)], within=20)
+    [line] = [json.loads(line) for line in here.run("held-up", "--json").splitlines()]
+    assert (line["what"], line["steps"], line["runs"], line["by"]) == ("hold:step:plain", 3, 3, "ada")
+    assert line["remedy"] == "wfcelery release step:plain"
+    assert "the dictionary is wrong" in here.run("held-up")
+    here.shell("wfcelery.release('step:plain', rate='20/s', by='bob')")
+    assert {here.result(run) for run in runs} == {"held"}
+    here.run("release", "step:plain", code=3)
+    here.run("hold", "plain", code=1)
+    deeds = here.query("select actor, verb, reason from wf_audit order by at")
+    assert deeds == [("ada", "hold", "step:plain: the dictionary is wrong"), ("bob", "release", "step:plain")]
+    assert here.faults() == {}
+
+
+def test_limits_are_listed_with_who_uses_and_who_waits(here: Fleet) -> None:
+    runs = [here.start("calls.bind(1.0)") for _ in range(2)]
+    eventually(lambda: here.query(GRANTED) == [(3,)], within=20)
+    found = {line["key"]: line for line in map(json.loads, here.run("limits", "list", "--json").splitlines()) if line["kind"] == "limit"}
+    assert (found["gateway"]["slots"], found["gateway"]["used"]) == (3, 3)
+    users = [json.loads(line) for line in here.run("limits", "show", "gateway", "--json").splitlines()]
+    assert {user["status"] for user in users} == {"using", "waiting"}
+    assert {user["run"] for user in users} <= set(runs)
+    here.run("limits", "show", "nobody", code=3)
+    for run in runs:
+        here.result(run)

@@ -17,6 +17,7 @@ from wfcelery.core import (
     by_hand,
     fan_out,
     gating,
+    holding,
     joins,
     moving,
     pausing,
@@ -40,6 +41,7 @@ from wfcelery.core.events import (
     GateOpened,
     GracePassed,
     GroupEnded,
+    HoldOver,
     ItemsAdded,
     ItemsCompleted,
     Lost,
@@ -54,6 +56,7 @@ from wfcelery.core.events import (
     SkipAsked,
     Succeeded,
     TerminateAsked,
+    TurnedAway,
     WaitCame,
 )
 from wfcelery.core.reaching import reach
@@ -77,6 +80,8 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     PauseAsked: pausing.on_pause_asked,
     ResumeAsked: pausing.on_resume_asked,
     GateOpened: gating.on_gate_opened,
+    TurnedAway: holding.on_turned_away,
+    HoldOver: holding.on_hold_over,
     DeadlinePassed: run_machine.on_deadline_passed,
     GracePassed: run_machine.on_grace_passed,
     RetryAsked: reopening.on_retry_asked,

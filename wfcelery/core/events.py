@@ -152,6 +152,25 @@ class GateOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """A step was claimed that somebody holds, or, with `unstarted`, items of a fan-out: it goes back before its code is called."""
+
+    step: UUID
+    token: UUID
+    why: str
+    unstarted: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOver:
+    """What held steps of this run holds them no longer: they begin after `delay` seconds, one each `every` seconds."""
+
+    scope: str
+    delay: float = 0.0
+    every: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """The run's own deadline is over."""
 
@@ -252,6 +271,8 @@ Fact = (
     | PauseAsked
     | ResumeAsked
     | GateOpened
+    | TurnedAway
+    | HoldOver
     | DeadlinePassed
     | GracePassed
     | RetryAsked

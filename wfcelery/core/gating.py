@@ -20,7 +20,7 @@ from wfcelery.definition.values import as_text
 from wfcelery.errors import ExpressionError
 
 LONGEST_KEY = 512
-KINDS = ("limit", "lock", "breaker", "hold")
+KINDS = ("limit", "lock", "breaker")
 
 
 def gates_of(draft: Draft, node: Node) -> list[dict[str, Any]]:

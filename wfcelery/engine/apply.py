@@ -226,7 +226,7 @@ def _optimistic(runtime: Runtime, facts: Sequence[Fact], rows: Sequence[StepRow]
     if isinstance(decision, Missing) or decision.ignored or not is_hot(decision):
         return None
     _route(runtime, known.plan, decision)
-    if decision.gated:
+    if decision.gated or runtime.holds.found:
         return None
     _keep(runtime, known.plan, decision, keeping)
     saved = save_fast(runtime.database, decision, before=known.run)
@@ -260,6 +260,8 @@ def _locked(
         decision.inbox_done = [*getattr(facts, "ids", ()), *(each.id for each in added)]
         if decision.ignored is None or decision.inbox_done:
             _route(runtime, plan, decision)
+            if runtime.holds.found:
+                runtime.holds.apply(decision.moved or plan, decision)
             if decision.gated:
                 pass_gates(tx, decision)
             _keep(runtime, plan, decision, keeping if kept is None else None)

@@ -55,6 +55,8 @@ def begin(runtime: Runtime, run: UUID, organization_id: str, keeping: Keeping | 
     """Begin a run that nobody has begun and that has nothing in its inbox: one look, one commit. None: drain it."""
     with runtime.database.single() as tx:
         found = see(tx, run)
+        if found is not None:
+            runtime.holds.learn(found.holds)
         if found is None or found.inbox or found.run.organization_id != organization_id:
             return None
         if found.run.version != 0:

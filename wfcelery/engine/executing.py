@@ -8,7 +8,7 @@ from datetime import datetime
 from time import sleep
 from uuid import UUID, uuid4
 
-from wfcelery.core.events import Fact, Succeeded
+from wfcelery.core.events import Fact, Succeeded, TurnedAway
 from wfcelery.core.rows import StepRow
 from wfcelery.core.states import RunStatus
 from wfcelery.definition.values import dumps
@@ -40,6 +40,7 @@ class Attempt:
     known: Known
     since: datetime | None = None  # when the first attempt began, where this is a later one
     now: datetime | None = None  # the database's time of the claim
+    holds: int = 0  # that stood then
 
 
 def execute(runtime: Runtime, organization_id: str, step: UUID) -> bool:
@@ -49,6 +50,8 @@ def execute(runtime: Runtime, organization_id: str, step: UUID) -> bool:
     """
     budget = Budget(runtime.settings.run_ahead)
     attempt = None if runtime.paces.met(step) else _claim(runtime, organization_id, step)
+    if attempt is not None and turned_away(runtime, attempt):
+        return True
     if attempt is not None:
         _go_on(runtime, attempt, budget)
         end_sleeps(runtime, budget)
@@ -182,9 +185,27 @@ def _try_claim(runtime: Runtime, organization_id: str, step: UUID) -> Attempt | 
     return claimed if isinstance(claimed, DueIn) else mine
 
 
+def turned_away(runtime: Runtime, attempt: Attempt) -> bool:
+    """Whether somebody holds this step, which was ready before: it goes back as if it had never been claimed."""
+    row, known = attempt.row, attempt.known
+    assert row.token is not None
+    goes_on = False
+    try:
+        runtime.holds.learn(attempt.holds)
+        why = runtime.holds.why(known.run, known.plan.nodes[row.name], row.queue)
+        goes_on = why is None
+        if why is not None:
+            fact = TurnedAway(row.id, row.token, why)
+            persist(runtime, insisting(lambda: apply(runtime, known.run.id, (fact,), rows=(row,))))
+    finally:
+        if not goes_on:
+            runtime.slots.drop(row.token)
+    return not goes_on
+
+
 def _attempt(runtime: Runtime, tx: Tx, claimed: Claimed) -> Attempt:
     plan = runtime.plans.get(tx, claimed.run.definition)
-    attempt = Attempt(claimed.step, Known(plan, claimed.run), claimed.first_claimed_at, claimed.claimed_at)
+    attempt = Attempt(claimed.step, Known(plan, claimed.run), claimed.first_claimed_at, claimed.claimed_at, claimed.holds)
     timeout = runtime.timeout(plan.nodes[claimed.step.name])
     if timeout != claimed.step.timeout:
         assert claimed.step.token is not None

@@ -10,6 +10,7 @@ from wfcelery.core.events import (
     CompleteAsked,
     Fact,
     GateOpened,
+    HoldOver,
     ItemsAdded,
     ItemsCompleted,
     MoveAsked,
@@ -40,6 +41,8 @@ def fact_of(row: InboxRow) -> Fact:
             return PauseAsked(reason, by)
         case "gate_opened":
             return GateOpened(UUID(data["step"]), data["kind"], data["key"])
+        case "hold_over":
+            return HoldOver(data["scope"], data["delay"], data["every"])
         case "resume":
             return ResumeAsked(by)
         case "add_items":

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 from wfcelery.clock import monotonic
 from wfcelery.core.decision import RingStep
-from wfcelery.core.events import Expanded, Failed, GroupEnded, ItemEnd, Parked, Succeeded
+from wfcelery.core.events import Expanded, Failed, GroupEnded, ItemEnd, Parked, Succeeded, TurnedAway
 from wfcelery.core.rows import StepRow
 from wfcelery.definition.plan import Plan
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, insisting, keeping_for, persist
@@ -42,6 +42,7 @@ class Group:
     known: Known
     ends: list[ItemEnd]
     began: float
+    holds: int  # that stood when they were claimed
 
 
 def work_off(runtime: Runtime, organization_id: str, fan_out: UUID, budget: Budget) -> Applied | None:
@@ -56,10 +57,11 @@ def work_off(runtime: Runtime, organization_id: str, fan_out: UUID, budget: Budg
         if group is None:
             return applied
         try:
-            took, applied = _perform(runtime, group, budget)
+            away = _turned_away(runtime, group)
+            took, applied = (0.0, away) if away is not None else _perform(runtime, group, budget)
         finally:
             runtime.slots.drop(group.token)
-        if applied is None or applied.decision.ended or applied.decision.kept is not None:
+        if away is not None or applied is None or applied.decision.ended or applied.decision.kept is not None:
             return applied
         if applied.inbox:
             drain(runtime, group.known.run.id)
@@ -68,6 +70,17 @@ def work_off(runtime: Runtime, organization_id: str, fan_out: UUID, budget: Budg
         if not budget.left() or runtime.settings.run_ahead == 0:
             _ring_on(runtime, group)
             return applied
+
+
+def _turned_away(runtime: Runtime, group: Group) -> Applied | None:
+    """Where somebody holds the fan-out: its items go back as if they had never been claimed, and the others are held too."""
+    runtime.holds.learn(group.holds)
+    row, known = group.rows[0], group.known
+    why = runtime.holds.why(known.run, known.plan.nodes[row.name], row.queue)
+    if why is None:
+        return None
+    fact = TurnedAway(group.fan_out, group.token, why, tuple(each.id for each in group.rows))
+    return persist(runtime, insisting(lambda: apply(runtime, known.run.id, (fact,), rows=group.rows)))
 
 
 def _decides(group: Group) -> bool:
@@ -101,7 +114,7 @@ def _claim(runtime: Runtime, organization_id: str, fan_out: UUID, limit: int) ->
         if claimed is not None and claimed.unexpanded:
             expanded = apply(runtime, claimed.run.id, (Expanded(fan_out),))
         if claimed is not None and rows:  # not before all is answered: a claim that nobody knows of must not be renewed
-            group = Group(fan_out, token, rows, Known(plan, claimed.run), [], monotonic())
+            group = Group(fan_out, token, rows, Known(plan, claimed.run), [], monotonic(), claimed.holds)
     finally:
         if group is None:
             runtime.slots.drop(token)

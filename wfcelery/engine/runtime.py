@@ -8,6 +8,7 @@ from uuid import UUID
 
 from wfcelery.clock import monotonic
 from wfcelery.definition.plan import Node, RetryPolicy
+from wfcelery.engine.holding import Holds
 from wfcelery.engine.plans import Plans
 from wfcelery.engine.ports import Bell, Caller, Policy, Router, Slots
 from wfcelery.settings import Settings
@@ -50,6 +51,10 @@ class Runtime:
     slots: Slots
     plans: Plans = field(default_factory=Plans)
     paces: Paces = field(default_factory=Paces)
+    holds: Holds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.holds = Holds(self.database)
 
     def policy(self, node: Node) -> Policy:
         """What the code of this process says of a step."""

@@ -21,6 +21,7 @@ from wfcelery.core.states import RUN_ENDED, RunStatus
 from wfcelery.engine.apply import apply, quarantine
 from wfcelery.engine.dispatching import Inbox
 from wfcelery.engine.gating import look_after
+from wfcelery.engine.holding import end_holds
 from wfcelery.engine.runtime import Runtime
 from wfcelery.engine.scheduling import start_slots
 from wfcelery.engine.waking import Called, Waking, call_workers, left_to_workers
@@ -57,6 +58,7 @@ class Pass:
     deadlines: int = 0
     schedules: int = 0
     limits: int = 0
+    holds: int = 0
     inboxes: int = 0
     rung: int = 0
     left: int = 0  # sleeps that are over, for which workers were rung
@@ -66,7 +68,9 @@ class Pass:
 
     def found(self) -> int:
         """How many due rows this pass handled."""
-        return self.lost + self.timeouts + self.waits + self.deadlines + self.schedules + self.limits + self.inboxes + self.rung
+        return (
+            self.lost + self.timeouts + self.waits + self.deadlines + self.schedules + self.limits + self.holds + self.inboxes + self.rung
+        )
 
 
 @dataclass(slots=True)
@@ -129,6 +133,7 @@ class Sweep:
         return {
             "schedules": lambda: self._schedule(this),
             "lost": lambda: self._drain(this, lambda tx, n: leases.lost(tx, lease, n), self.declare_lost),
+            "holds": self._end_holds,
             "limits": lambda: self._look_after(this),
             "timeouts": lambda: self._drain(this, due.attempts, self._time_out),
             "waits": lambda: self._wake_all(this, seen, half),
@@ -213,6 +218,12 @@ class Sweep:
         this.bad += scheduled.bad
         return scheduled.turns
 
+    def _end_holds(self) -> int:
+        """Holds that are over, by their time or by a release."""
+        rings = end_holds(self.runtime.database)
+        self.runtime.bell.ring(rings)
+        return len(rings)
+
     def _look_after(self, this: Pass) -> int:
         """Limits whose time has come: a retry wants its slot, a breaker lets one through, a slot's step is no more."""
         done = 0
@@ -296,7 +307,7 @@ class Sweep:
 
     def _count(self, this: Pass) -> None:
         self.passes += 1
-        for name in ("lost", "timeouts", "waits", "deadlines", "schedules", "limits", "inboxes", "rung", "left", "bad", "seconds"):
+        for name in ("lost", "timeouts", "waits", "deadlines", "schedules", "limits", "holds", "inboxes", "rung", "left", "bad", "seconds"):
             setattr(self.total, name, getattr(self.total, name) + getattr(this, name))
         self.total.next_due = this.next_due
         fields = {"wf_sweep_seconds": round(this.seconds, 4), "wf_sweep_found": this.found(), "wf_sweep_bad": this.bad}

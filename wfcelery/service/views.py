@@ -264,3 +264,44 @@ def attempts_of(history: Iterable[Any]) -> dict[tuple[str, int], list[AttemptVie
                 )
                 found.setdefault((step, fact.get("item", -1)), []).append(attempt)
     return found
+
+
+class HeldUpView(View):
+    """Something that holds steps up: a hold, a limit, a lock, a breaker, or a pause."""
+
+    what: str
+    status: str
+    steps: int | None = None
+    runs: int
+    since: datetime | None = None
+    until: datetime | None = None
+    reason: str | None = None
+    by: str | None = None
+    remedy: str
+
+
+class LimitView(View):
+    """A limit, lock, rate or breaker that is in use."""
+
+    organization_id: str
+    kind: str
+    key: str
+    slots: int | None = None
+    every: float | None = None  # seconds between two
+    burst: int | None = None
+    failures: int | None = None
+    status: str
+    used: int
+    waiting: int
+    since: datetime | None = None  # of the first that waits
+
+
+class LimitUserView(View):
+    """Who uses a limit, or waits for it."""
+
+    kind: str
+    status: str
+    run: str
+    step: str | None = None
+    since: datetime
+    due: datetime | None = None

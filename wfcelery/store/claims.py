@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from wfcelery.core.rows import NO_ITEM, RunRow, StepRow
 from wfcelery.store.database import Tx
+from wfcelery.store.holds import STANDING
 from wfcelery.store.loading import RUN, STEP, load_run, run_row, step_row
 from wfcelery.store.schema import run, step
 from wfcelery.store.statements import Statement, by_the_way, clock, fixed, later, one, seconds_until
@@ -24,6 +25,7 @@ class Claimed:
     run: RunRow
     claimed_at: datetime
     first_claimed_at: datetime | None
+    holds: int = 0  # that stand
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class ClaimedGroup:
     run: RunRow
     items: list[StepRow]
     unexpanded: bool
+    holds: int = 0  # that stand
 
 
 _CLAIM_VALUES = {
@@ -55,6 +58,9 @@ _CLAIM_VALUES = {
 }
 
 
+_holds = STANDING.label("holds")
+
+
 def _claim_one(dialect: str) -> Any:
     change = (
         sa.update(step)
@@ -68,8 +74,8 @@ def _claim_one(dialect: str) -> Any:
         .values(**_CLAIM_VALUES)
     )
     if dialect == "postgresql":
-        return change.where(run.c.id == step.c.run).returning(*STEP, step.c.first_at, step.c.run, *RUN)
-    return change.returning(*STEP, step.c.first_at, step.c.run)
+        return change.where(run.c.id == step.c.run).returning(*STEP, step.c.first_at, _holds, step.c.run, *RUN)
+    return change.returning(*STEP, step.c.first_at, _holds, step.c.run)
 
 
 _CLAIM = Statement(_claim_one)
@@ -92,12 +98,12 @@ def claim(tx: Tx, organization_id: str, id: UUID, token: UUID, worker: UUID, chi
     rows = tx.execute(_CLAIM, {"organization": organization_id, "step": id, "token": token, "worker": worker, "child": child}).rows
     if rows:
         found = rows[0]
-        more = len(STEP) + 2
+        more = len(STEP) + 3
         row = step_row(found[:more])
         mine = run_row(found[more:]) if len(found) > more else load_run(tx, found[more - 1])
         assert mine is not None
         assert row.claimed_at is not None
-        return Claimed(row, mine, row.claimed_at, found[more - 2])
+        return Claimed(row, mine, row.claimed_at, found[more - 3], found[more - 2])
     waiting = tx.execute(_READY_IN, {"organization": organization_id, "step": id}).rows
     if waiting and waiting[0][0] <= within:
         return DueIn(max(waiting[0][0], 0.0))
@@ -105,7 +111,7 @@ def claim(tx: Tx, organization_id: str, id: UUID, token: UUID, worker: UUID, chi
 
 
 _FAN_OUT = Statement(
-    sa.select(step.c.expanded, step.c.wants, *RUN)
+    sa.select(step.c.expanded, step.c.wants, _holds, *RUN)
     .select_from(step.join(run, run.c.id == step.c.run))
     .where(
         step.c.id == one("fan_out", sa.Uuid),
@@ -141,10 +147,10 @@ def claim_group(tx: Tx, organization_id: str, fan_out: UUID, many: int, token: U
     rows = tx.execute(_FAN_OUT, {"organization": organization_id, "fan_out": fan_out}).rows
     if not rows:
         return None
-    expanded, wants, *mine = rows[0]
+    expanded, wants, standing, *mine = rows[0]
     given = {"fan_out": fan_out, "many": many, "token": token, "worker": worker, "child": child}
     items = sorted((step_row(row) for row in tx.execute(_CLAIM_ITEMS, given).rows), key=lambda item: item.item)
-    return ClaimedGroup(run_row(tuple(mine)), items, expanded is not None and expanded < wants)
+    return ClaimedGroup(run_row(tuple(mine)), items, expanded is not None and expanded < wants, standing)
 
 
 _SET_DEADLINE = Statement(

@@ -1,4 +1,4 @@
-"""Limits by key, and who uses or waits for them."""
+"""Limits by key, and who uses or waits for them; and what people hold, of which nothing begins until it is released."""
 
 from __future__ import annotations
 
@@ -62,4 +62,23 @@ limit_use = sa.Table(
     ),
     sa.CheckConstraint("granted >= 0 and wanted >= 0 and granted + wanted > 0", name="wf_limit_use_counts"),
     postgresql_with={"autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 1000},
+)
+
+hold = sa.Table(
+    "wf_hold",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("organization_id", sa.Text, nullable=False),  # empty: of all
+    sa.Column("scope", sa.Text, nullable=False),  # step:charge, workflow:order, queue:payments, org:acme
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("actor", sa.Text),
+    sa.Column("held_at", Instant, nullable=False),
+    sa.Column("until", Instant),
+    sa.Column("released_at", Instant),
+    sa.Column("every", sa.Float),  # seconds between two steps that are released
+    sa.Column("turn_at", Instant),  # of the next of them
+    sa.Column("ring_at", Instant),  # when a sweep has something to do about it
+    sa.UniqueConstraint("organization_id", "scope", name="wf_hold_scope"),
+    one_of("status", ("held", "releasing"), "wf_hold_status"),
 )

@@ -14,6 +14,7 @@ from wfcelery.core.rows import NO_ITEM, Ended, RunRow, StepRow
 from wfcelery.core.states import STEP_OPEN, RunStatus, StepStatus
 from wfcelery.definition.values import loads
 from wfcelery.store.database import Tx
+from wfcelery.store.holds import STANDING
 from wfcelery.store.items import results_of
 from wfcelery.store.schema import inbox, run, step, worker
 from wfcelery.store.statements import Ids, Row, Statement, Words, among, by_the_way, clock, is_one_of, one
@@ -79,6 +80,7 @@ class Seen:
     run: RunRow
     due: bool
     inbox: bool
+    holds: int  # that stand
 
 
 def _value(text: str | None) -> Any:
@@ -156,6 +158,7 @@ _SEE = Statement(
         *RUN,
         sa.func.coalesce(run.c.due_at <= clock(), sa.false()).label("due"),
         sa.exists(sa.select(sa.literal_column("1")).where(inbox.c.run == run.c.id)).label("waits"),
+        STANDING.label("holds"),
     ).where(run.c.id == one("run", sa.Uuid))
 )
 _ORGANIZATION = Statement(sa.select(run.c.organization_id).where(run.c.id == one("run", sa.Uuid)))
@@ -180,7 +183,7 @@ def load_run(tx: Tx, id: UUID) -> RunRow | None:  # noqa: A002
 def see(tx: Tx, id: UUID) -> Seen | None:  # noqa: A002
     """All that a dispatcher asks of a run before it begins it, in one statement."""
     rows = tx.execute(_SEE, {"run": id}).rows
-    return Seen(run_row(rows[0]), bool(rows[0][-2]), bool(rows[0][-1])) if rows else None
+    return Seen(run_row(rows[0]), bool(rows[0][-3]), bool(rows[0][-2]), int(rows[0][-1])) if rows else None
 
 
 def organization_of(tx: Tx, id: UUID) -> str | None:  # noqa: A002

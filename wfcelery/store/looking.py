@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from wfcelery.store.database import Tx
 from wfcelery.store.leases import ANY_LOST, stale_stamp
-from wfcelery.store.schema import inbox, limit, run, schedule, step, wait
+from wfcelery.store.schema import hold, inbox, limit, run, schedule, step, wait
 from wfcelery.store.statements import Statement, moment, one, seconds_until, soon
 
 # Of each kind the times, and which rows have one.
@@ -19,6 +19,7 @@ _TIMES: list[tuple[str, Any, tuple[Any, ...]]] = [
     ("deadlines", run.c.due_at, (run.c.status != "pending",)),
     ("schedules", schedule.c.due_at, ()),
     ("limits", limit.c.ring_at, ()),
+    ("holds", hold.c.ring_at, ()),
     ("inboxes", inbox.c.ring_at, ()),
     ("rung", step.c.ring_at, ()),
     ("rung", run.c.ring_at, ()),
@@ -30,7 +31,7 @@ _TIMES: list[tuple[str, Any, tuple[Any, ...]]] = [
 class Seen:
     """What a look has seen."""
 
-    overdue: frozenset[str]  # of lost, timeouts, waits, deadlines, schedules, limits, inboxes, rung
+    overdue: frozenset[str]  # of lost, timeouts, waits, deadlines, schedules, limits, holds, inboxes, rung
     next_in: float | None  # seconds until the next row falls due, where that is within the span asked for
     stale: bool  # nobody has said for a while that somebody sweeps; to be said before any lease is judged
     waiting: float = field(default=0.0, compare=False)  # seconds since the time of the first open wait that is due

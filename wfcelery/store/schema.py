@@ -17,7 +17,7 @@ from wfcelery.store.rules import held_by_a_trigger
 
 metadata = columns.metadata
 Instant = columns.Instant
-limit, limit_use = limit_tables.limit, limit_tables.limit_use
+hold, limit, limit_use = limit_tables.hold, limit_tables.limit, limit_tables.limit_use
 Value = columns.Value
 _one_of, _in, _organization = columns.one_of, columns.word_list, columns.organization
 
@@ -132,6 +132,11 @@ step = sa.Table(
     sa.Index(
         "wf_step_items", "fan_out", "due_at", "item", postgresql_where=sa.text("status = 'ready'"), sqlite_where=sa.text("status = 'ready'")
     ),
+    sa.Index(
+        *("wf_step_held_by", "why", "run"),
+        postgresql_where=sa.text("status = 'held' and why >= 'hold:' and why < 'hold;'"),
+        sqlite_where=sa.text("status = 'held' and why >= 'hold:' and why < 'hold;'"),
+    ),
     sa.Index("wf_step_claimed", "claimed_by", postgresql_where=sa.text("status = 'running'"), sqlite_where=sa.text("status = 'running'")),
     sa.Index(
         "wf_step_deadline",
@@ -182,7 +187,7 @@ inbox = sa.Table(
         "fact",
         (
             *("reported", "cancel", "terminate", "pause", "resume", "retry", "rerun_failed", "add_items", "complete_items", "skip"),
-            *("complete", "gate_opened", "move", "cancel_step"),
+            *("complete", "gate_opened", "move", "cancel_step", "hold_over"),
         ),
         "wf_inbox_fact",
     ),

@@ -18,7 +18,7 @@ from wfcelery.store.dead_letters import _ALL, Letter, _letter
 from wfcelery.store.loading import RUN, STEP, run_row, step_row
 from wfcelery.store.migrations import VERSION_TABLE, wanted
 from wfcelery.store.reading import HistoryRow
-from wfcelery.store.schema import dead_letter, definition, history, inbox, limit, limit_use, meta, run, schedule, step, wait
+from wfcelery.store.schema import dead_letter, definition, history, hold, inbox, limit, limit_use, meta, run, schedule, step, wait
 from wfcelery.store.statements import Ids, Row, Statement, Words, among, clock, fixed, is_one_of, later, one
 
 MANY_RUNS = 100  # runs that are read at one moment,
@@ -97,6 +97,7 @@ class Evidence:
     inbox: list[InboxFound]
     letters: list[Letter]
     uses: list[UseFound]
+    holds: frozenset[str]  # what a step says that one of these holds
     strangers: list[str]  # tables that hold a row of this run for another organization
     seal: Callable[[str], str] | None = None  # what has been done to the digests of the history
 
@@ -150,6 +151,7 @@ _USES = Statement(
     .where(among(limit_use.c.run, _RUNS))
     .order_by(limit_use.c.id)
 )  # fmt: skip
+_HOLDS = Statement(sa.select(hold.c.scope))
 _LETTERS = Statement(sa.select(*_ALL).where(among(dead_letter.c.run, _RUNS)).order_by(dead_letter.c.created_at, dead_letter.c.id))
 
 
@@ -243,6 +245,7 @@ class _Found:
         self.inbox = _by_run(tx.execute(_INBOX, given).rows)
         self.letters = [_letter(row) for row in tx.execute(_LETTERS, given).rows]
         self.uses = _by_run(tx.execute(_USES, given).rows)
+        self.holds = frozenset(f"hold:{row[0]}" for row in tx.execute(_HOLDS).rows)
         self.strangers = _by_run(tx.execute(_STRANGERS, given).rows)
 
     def evidence(self) -> Iterator[Evidence]:
@@ -266,6 +269,7 @@ class _Found:
                 letters=[letter for letter in self.letters if letter.run == row.id],
                 seal=self.payloads.sealer(row.organization_id),
                 uses=[UseFound(*found[1:]) for found in self.uses.get(row.id, [])],
+                holds=self.holds,
                 strangers=[found[1] for found in self.strangers.get(row.id, [])],
             )
 

@@ -17,6 +17,8 @@ _UNDER_WAY = (StepStatus.READY, StepStatus.RUNNING, StepStatus.REPORTED)
 
 def waits_its_turn(case: Case, row: StepRow) -> bool:
     """Whether a step is held at a gate, and somebody will open it: it is in the queue there, or has been told."""
+    if (row.why or "").startswith("hold:") and row.status is StepStatus.HELD:
+        return row.why in case.found.holds
     if not waits_at_a_gate(row):
         return False
     queued = any(use.step == row.id and use.wanted and why_of(use.kind, use.key) == row.why for use in case.found.uses)
