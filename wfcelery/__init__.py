@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from wfcelery.authoring.calls import batched
     from wfcelery.authoring.context import StepContext, current_step
     from wfcelery.authoring.decorators import Bound, Step, Submitted, Workflow, adopt, step, workflow
+    from wfcelery.authoring.events import wait_event
     from wfcelery.authoring.gates import Breaker, Limit, Rate
     from wfcelery.authoring.language import (
         after,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         publish_definition,
         unarchive_definition,
     )
+    from wfcelery.service.events import asend_event, send_event
     from wfcelery.service.fan_outs import add_items, complete_items, rerun_failed
     from wfcelery.service.handles import Run, get_run
     from wfcelery.service.holds import ahold, arelease, hold, release
@@ -124,6 +126,7 @@ __all__ = [
     "apublish_definition",
     "archive_definition",
     "arelease",
+    "asend_event",
     "astart_workflow",
     "aunarchive_definition",
     "batched",
@@ -155,6 +158,7 @@ __all__ = [
     "rerun_failed",
     "schedule",
     "secret",
+    "send_event",
     "sleep",
     "sleep_until",
     "start_workflow",
@@ -163,6 +167,7 @@ __all__ = [
     "text",
     "timed_out",
     "unarchive_definition",
+    "wait_event",
     "when",
     "workflow",
 ]
@@ -171,6 +176,7 @@ _HOMES = {
     "wfcelery.authoring.context": "StepContext current_step",
     "wfcelery.authoring.calls": "batched",
     "wfcelery.authoring.decorators": "Bound Step Submitted Workflow adopt step workflow",
+    "wfcelery.authoring.events": "wait_event",
     "wfcelery.authoring.gates": "Breaker Limit Rate",
     "wfcelery.authoring.language": "after cancelled completed either end error expr fail failed is_none not_ otherwise publish required "
     "sleep sleep_until succeeded text timed_out when",
@@ -182,6 +188,7 @@ _HOMES = {
     "InvalidSchedule KeyConflict NotAllowedNow NotFound RetryLater RunCancelled RunFailed RunTimedOut StepError StillRunning WfceleryError",
     "wfcelery.service.definition_handles": "DefinitionVersion aarchive_definition apublish_definition archive_definition "
     "aunarchive_definition publish_definition unarchive_definition",
+    "wfcelery.service.events": "asend_event send_event",
     "wfcelery.service.fan_outs": "add_items complete_items rerun_failed",
     "wfcelery.service.handles": "Run get_run",
     "wfcelery.service.holds": "ahold arelease hold release",

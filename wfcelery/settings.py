@@ -124,6 +124,12 @@ class Settings(BaseSettings):
     expire_every: float = Field(
         default=60.0, ge=0, description="Seconds between two looks for what has expired, which beat asks for; 0: none."
     )
+    events: bool = Field(default=True, description="Whether an event wakes the runs that wait for it; what is sent meanwhile is kept.")
+    consumed_event_ttl: float = Field(
+        default=86_400.0,
+        ge=0,
+        description="Seconds for which a consumed event is kept (24 h); one that nobody has consumed is kept for ever.",
+    )
     transactional_timeout: float = Field(
         default=30.0, gt=0, description="Seconds a transactional step's own transaction may take, unless it has a timeout."
     )

@@ -18,6 +18,7 @@ from wfcelery.store.statements import Statement
 OF_THE_ENGINE = (
     "claims",
     "due",
+    "events",
     "hot",
     "inbox",
     "items",
@@ -29,6 +30,7 @@ OF_THE_ENGINE = (
     "schedules",
     "starting",
     "transactional",
+    "waits",
 )
 BY_NATURE = {  # these ask for everything of a kind, and the index holds nothing else
     "due._BELL_INBOX": "every row of the inbox",

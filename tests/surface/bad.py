@@ -56,10 +56,12 @@ from wfcelery import (
     required,
     schedule,
     secret,
+    send_event,
     sleep,
     start_workflow,
     step,
     text,
+    wait_event,
     when,
     workflow,
 )
@@ -121,6 +123,9 @@ def options(new: Order) -> None:
     Retry(backoff="exponentail")  # E: exponentail
     sleep(None)  # E: None
     sleep("2d", nam="nap")  # E: nam
+    wait_event("paid", typ=Stock)  # E: typ
+    charge(new.id, wait_event("paid", type=Stock).amuont)  # E: amuont
+    send_event("paid", {"amount": 1}, kye="7")  # E: kye
 
 
 def conditions(new: Order) -> None:

@@ -38,6 +38,7 @@ from wfcelery import (
     after,
     apublish_definition,
     archive_definition,
+    asend_event,
     astart_workflow,
     aunarchive_definition,
     batched,
@@ -66,6 +67,7 @@ from wfcelery import (
     rerun_failed,
     schedule,
     secret,
+    send_event,
     sleep,
     sleep_until,
     start_workflow,
@@ -73,6 +75,7 @@ from wfcelery import (
     text,
     timed_out,
     unarchive_definition,
+    wait_event,
     when,
     workflow,
 )
@@ -522,3 +525,26 @@ def with_gates(new: Order) -> Receipt:
     paid = gently(new.id, new.total)
     once_only = charge.options(lock=text("order-{}", new.id), breaker=Breaker("gateway", failures=5, within="1m", open_for="30s"))
     return once_only.options(rate="10/m", after=paid)(new.id, new.total)
+
+
+# ---- events ----------------------------------------------------------------------------------------------------------
+
+
+class Payment(BaseModel):
+    amount: Decimal
+
+
+@workflow
+def paid_from_outside(new: Order) -> Receipt:
+    payment = wait_event("payment", key=new.id, type=Payment, timeout="2d", keep=False, roles=["cashier"])
+    assert_type(payment, Payment)
+    with after(timed_out(payment)):
+        apologise(new.id, "too late")
+    return charge(new.id, payment.amount)
+
+
+async def bank_calls(order_id: int, amount: Decimal) -> str:
+    send_event("payment", Payment(amount=amount), key=str(order_id), dedup="evt-1")
+    get_run("order-1").send_event("payment", {"amount": 1}, actor="ada", role="cashier")
+    await get_run("order-1").asend_event("payment")
+    return await asend_event("payment", everyone=True, organization_id="shop", join=False)

@@ -79,6 +79,14 @@ class WaitOptions(TypedDict, total=False):
     unless_reached: object
 
 
+class EventOptions(WaitOptions, total=False):
+    """What a wait for an event takes beside its type and its key."""
+
+    timeout: Duration | None  # after which the wait ends as timed_out
+    keep: bool  # False: an event that came before is not heard
+    roles: Sequence[str]  # who may send it
+
+
 class WorkflowOptions(TypedDict, total=False):
     """What `@workflow(...)` takes."""
 
@@ -227,6 +235,8 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "queue": _check_text,
     "aliases": _check_texts,
     "tags": _check_texts,
+    "roles": _check_texts,
+    "keep": _check_flag,
     "retry": _check_retry,
     "timeout": check_span,
     "soft_timeout": check_span,

@@ -8,6 +8,7 @@ what is missing from the slice.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from wfcelery.core import (
     attempts,
     births,
     by_hand,
+    event_machine,
     fan_out,
     gating,
     holding,
@@ -35,6 +37,7 @@ from wfcelery.core.events import (
     CancelStepAsked,
     CompleteAsked,
     DeadlinePassed,
+    EventCame,
     Expanded,
     Fact,
     Failed,
@@ -75,6 +78,7 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     Reported: attempts.on_reported,
     Expanded: births.on_expanded,
     WaitCame: wait_machine.on_wait_came,
+    EventCame: event_machine.on_event_came,
     CancelAsked: run_machine.on_cancel_asked,
     TerminateAsked: run_machine.on_terminate_asked,
     PauseAsked: pausing.on_pause_asked,
@@ -102,6 +106,8 @@ _ORDER: tuple[tuple[type, ...], ...] = (
     (Succeeded, Failed, GroupEnded, Reported),
     (CancelAsked, TerminateAsked, DeadlinePassed, GracePassed, *_REOPENING),
 )
+_EVER = datetime.min.replace(tzinfo=UTC)
+_TIMED = (WaitCame, EventCame)  # the last, in the order of their times; each sees what the one before has led to
 _ANSWERED = (*_REOPENING, CancelStepAsked, ItemsAdded, ItemsCompleted)  # of a run that has ended, too: the history says why not
 
 
@@ -117,6 +123,8 @@ def decide(view: Slice, facts: Sequence[Fact], mint: Callable[[], UUID]) -> Deci
             if isinstance(fact, Begun):
                 _begin(draft)
             elif _is_heard(view.run, fact):
+                if isinstance(fact, _TIMED):
+                    _advance(draft)
                 _HANDLERS[type(fact)](draft, fact)
         _advance(draft)
         if not draft.facts:
@@ -162,6 +170,8 @@ def give_back(view: Slice, kept: tuple[UUID, UUID], facts: Sequence[Fact], mint:
         if view.run.ending is not None:
             run_machine.close_one(draft, mine, "stopped")
         for fact in _in_order(facts):
+            if isinstance(fact, _TIMED):
+                _advance(draft)
             _HANDLERS[type(fact)](draft, fact)
         _advance(draft)
         run_machine.settle(draft)
@@ -187,10 +197,11 @@ def _in_order(facts: Sequence[Fact]) -> list[Fact]:
     return [*others, *held]
 
 
-def _rank(fact: Fact) -> int:
+def _rank(fact: Fact) -> tuple[int, datetime]:
     if isinstance(fact, MoveAsked):
-        return -1  # so that all the others are told to one plan
-    return next((rank for rank, kinds in enumerate(_ORDER) if isinstance(fact, kinds)), len(_ORDER))
+        return -1, _EVER  # so that all the others are told to one plan
+    at = fact.at if isinstance(fact, _TIMED) else None
+    return next((rank for rank, kinds in enumerate(_ORDER) if isinstance(fact, kinds)), len(_ORDER)), at or _EVER
 
 
 def _begin(draft: Draft) -> None:

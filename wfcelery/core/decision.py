@@ -62,6 +62,8 @@ class Decision:
     waits: list[WaitRow] = field(default_factory=list)
     waits_came: list[UUID] = field(default_factory=list)  # wait ids: open -> due
     waits_met: list[tuple[UUID, str]] = field(default_factory=list)  # step ids: their open waits -> met, with this outcome
+    events_taken: list[tuple[UUID, UUID]] = field(default_factory=list)  # event -> the step that it was for
+    events_refused: list[tuple[UUID, str]] = field(default_factory=list)  # event, and why no wait of this run wants it
     waits_closed: list[UUID] = field(default_factory=list)  # step ids: their open waits -> cancelled
     waits_reopened: list[UUID] = field(default_factory=list)  # step ids: their cancelled waits -> open, with the same time
     dead_letters: list[DeadLetter] = field(default_factory=list)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -102,6 +103,22 @@ class WaitCame:
 
     step: UUID
     wait: UUID
+    at: datetime | None = None  # when that was, where something else may have come before
+
+
+@dataclass(frozen=True, slots=True)
+class EventCame:
+    """An event from outside is there for a run: nobody else takes it while this is decided."""
+
+    event: UUID
+    name: str
+    key: str
+    at: datetime
+    data: Any  # stored form
+    to_run: bool = False  # sent to this run alone
+    to_all: bool = False  # every wait for it gets it, not one
+    actor: str | None = None
+    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +282,7 @@ Fact = (
     | GroupEnded
     | Reported
     | WaitCame
+    | EventCame
     | Expanded
     | CancelAsked
     | TerminateAsked

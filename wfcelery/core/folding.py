@@ -219,6 +219,7 @@ _FACTS: dict[str, Callable[[Folded, Mapping[str, Any]], None]] = {
     "wait_opened": _opened,
     "wait_came": _becomes(StepStatus.SUCCEEDED),
     "wait_met": _becomes(StepStatus.SUCCEEDED),
+    "event_refused": _nothing,
     "wait_timed_out": _becomes(StepStatus.TIMED_OUT),
     "fan_out_opened": _fanned,
     "items_born": _born,

@@ -16,6 +16,7 @@ from wfcelery.definition.regions import closed_by, passed_by
 from wfcelery.definition.shares import Share
 from wfcelery.errors import DefinitionProblems
 
+_KINDS: Mapping[str, Literal["sleep", "wait"]] = {"sleep": "sleep", "wait": "wait"}
 _HANDLED = frozenset({"failed", "timed_out", "cancelled"})
 _OF_ITEMS = frozenset({"item", "index"})
 
@@ -88,9 +89,10 @@ class _Compiler:
         duration = None if task.duration is None else Template.parse(task.duration)
         until = None if task.until is None else Template.parse(task.until)
         gates = gates_of(task)
+        key = None if task.key is None else Template.parse(task.key)
         return Node(
             name=name,
-            kind="sleep" if task.type == "sleep" else "action",
+            kind=_KINDS.get(task.type, "action"),
             action=task.action or "",
             when=when,
             with_items=with_items,
@@ -106,6 +108,11 @@ class _Compiler:
             decision=decision,
             duration=duration,
             until=until,
+            event=task.event or "",
+            key=key,
+            keep=task.keep,
+            roles=task.roles,
+            data=task.data,
             on_error="continue" if self.on_error[name] == "continue" else "stop",
             retry=None if task.retry is None else policy_of(task.retry),
             timeout=task.timeout,
@@ -115,7 +122,8 @@ class _Compiler:
             commit=task.commit,
             gates=gates,
             reads=_reads(
-                when, with_items, each, item_when, arguments, duration, until, *publish.values(), *decision, *(gate.key for gate in gates)
+                *(when, with_items, each, item_when, arguments, duration, until, key, *publish.values(), *decision),
+                *(gate.key for gate in gates),
             ),
             **common,
         )

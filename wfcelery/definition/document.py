@@ -190,7 +190,7 @@ class Task(_Strict):
     name: str
     label: str | None = None
     description: str | None = None
-    type: Literal["action", "sleep", "parallel", "end", "fail"] = "action"
+    type: Literal["action", "sleep", "wait", "parallel", "end", "fail"] = "action"
     action: str | None = None
     input: Annotated[dict[str, Any], BeforeValidator(_stored)] = Field(default_factory=dict)
     args: Annotated[list[Any] | None, BeforeValidator(lambda value: None if value is None else _stored(value))] = None
@@ -229,6 +229,11 @@ class Task(_Strict):
     publish: Annotated[dict[str, Any], BeforeValidator(_published)] = Field(default_factory=dict)
     duration: Stored = None
     until: Stored = None
+    event: Annotated[str, Field(min_length=1, max_length=255)] | None = None  # wait: its name
+    key: Stored = None  # wait: which of them
+    keep: bool = True  # wait: whether one that came before meets it
+    roles: NameSet = ()  # wait: who may send it
+    data: Annotated[dict[str, Any], BeforeValidator(_stored)] = Field(default_factory=dict)  # wait: the JSON schema of its data
     output: Stored = None  # end: what the run returns
     message: str | None = None  # fail: what its error says
     code: str | None = None

@@ -224,13 +224,13 @@ class _Graph:
     # ---- sleeps and variables ----------------------------------------------------------------------------------------
 
     def check_sleeps(self) -> None:
-        """A sleep that nothing waits for is a mistake, unless what waits for it could not be read."""
+        """A sleep, or another wait, that nothing comes after is a mistake, unless what comes after it could not be read."""
         looked_at = _tasks_in(self.definition.output) if self.definition.output is not None else frozenset()
         for task in self.findings.tasks.values():
             seen = task.name in looked_at | self.findings.misnamed
             followed = self.outbound.get(task.name) or task.cancels or seen or self.findings.left_out
-            if task.type == "sleep" and not followed:
-                self.findings.of_task(task, (), "nothing comes after this sleep, so it holds up nothing but the end of the run")
+            if task.type in ("sleep", "wait") and not followed:
+                self.findings.of_task(task, (), f"nothing comes after this {task.type}, so it holds up nothing but the end of the run")
 
     def check_publishing(self) -> None:
         """Warns of a variable that two tasks may publish in any order."""
@@ -286,7 +286,7 @@ def _looks(task: Task) -> Iterable[tuple[Path, object, bool]]:
     """Every value with expressions, and whether it is looked at before the task runs."""
     yield ("when",), _parsed(task.when), True
     yield ("filter",), _parsed(task.filter), True
-    for key in ("with_items", "args", "duration", "until", "output", "message"):
+    for key in ("with_items", "args", "duration", "until", "key", "output", "message"):
         yield (key,), getattr(task, key), True
     for name, value in task.input.items():
         yield ("input", name), value, True

@@ -43,6 +43,11 @@ def check_input(definition: Definition, given: Mapping[str, Any]) -> dict[str, A
 Fault = tuple[str, str]
 
 
+def schema_faults(path: str, value: Any, schema: Mapping[str, Any]) -> list[Fault]:
+    """(where, what) of everything in a stored value that a JSON schema does not take, as far as `check_input` looks."""
+    return list(_Schema(schema).faults(path, value, schema, 0))
+
+
 class _Schema:
     def __init__(self, whole: Mapping[str, Any]) -> None:
         self.whole = whole

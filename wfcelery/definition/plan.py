@@ -78,7 +78,7 @@ class Node:
     """
 
     name: str
-    kind: Literal["action", "sleep", "gate", "end", "fail"]
+    kind: Literal["action", "sleep", "wait", "gate", "end", "fail"]
     action: str = ""
     inbound: tuple[Edge, ...] = ()
     outbound: tuple[Edge, ...] = ()
@@ -102,6 +102,11 @@ class Node:
     decision: tuple[Expression | None, ...] = ()  # branch number -> its condition; None: the default branch
     duration: Template | None = None  # sleep: a span
     until: Template | None = None  # sleep: a time
+    event: str = ""  # wait: its name
+    key: Template | None = None  # wait: which of them
+    keep: bool = True  # wait: whether one that came before meets it
+    roles: tuple[str, ...] = ()  # wait: who may send it; none: anybody
+    data: Mapping[str, Any] = field(default_factory=dict)  # wait: the JSON schema of its data
     on_error: Literal["stop", "continue"] = "stop"
     handles: frozenset[str] = NOTHING
     retry: RetryPolicy | None = None  # None: what the code says

@@ -19,20 +19,23 @@ _LONGEST_NAME = 255
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 _OF_FAN_OUTS = ("concurrency", "filter", "batch_size", "success", "tolerate")
-_OF_ACTIONS = (
+_OF_CALLS = (
     *("action", "input", "args", "with_items", *_OF_FAN_OUTS),
-    *("retry", "timeout", "soft_timeout", "queue", "priority", "commit"),
+    *("retry", "soft_timeout", "queue", "priority", "commit"),
     *GATES,
 )
+_OF_ACTIONS = (*_OF_CALLS, "timeout")
 _OF_SLEEPS = ("duration", "until")
+_OF_WAITS = ("event", "key", "roles", "data")
 _OF_LAST = ("output", "message", "code")
 _LEADING = (*TRANSITIONS, "decision", "publish", "on_error", "cancels")
 _FOREIGN = {
-    "action": (*_OF_SLEEPS, *_OF_LAST, "tasks"),
-    "sleep": (*_OF_ACTIONS, *_OF_LAST, "tasks"),
-    "parallel": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_LAST, "on_failure", "on_timeout", "on_cancel"),
-    "end": (*_OF_ACTIONS, *_OF_SLEEPS, "message", "code", "tasks", *_LEADING),
-    "fail": (*_OF_ACTIONS, *_OF_SLEEPS, "output", "tasks", *_LEADING),
+    "action": (*_OF_SLEEPS, *_OF_WAITS, *_OF_LAST, "tasks"),
+    "sleep": (*_OF_ACTIONS, *_OF_WAITS, *_OF_LAST, "tasks"),
+    "wait": (*_OF_CALLS, *_OF_SLEEPS, *_OF_LAST, "tasks"),
+    "parallel": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, *_OF_LAST, "on_failure", "on_timeout", "on_cancel"),
+    "end": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, "message", "code", "tasks", *_LEADING),
+    "fail": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, "output", "tasks", *_LEADING),
 }
 _LAST = ("end", "fail")
 
@@ -115,6 +118,10 @@ def _check_type(task: Task, findings: Findings) -> None:
         findings.of_task(task, (), "a parallel block has at least one of tasks")
     if task.type == "sleep":
         _check_sleep(task, findings)
+    if task.type == "wait":
+        _check_wait(task, findings)
+    elif not task.keep:
+        findings.of_task(task, ("keep",), f"a task of type {task.type} takes no keep")
     if task.type == "fail" and not task.message:
         findings.of_task(task, (), "it says no message: why the run fails")
 
@@ -125,6 +132,15 @@ def _instead(task: Task, key: str) -> str:
     if task.type in _LAST and key in _LEADING:
         return ": nothing comes after it"
     return ""
+
+
+def _check_wait(task: Task, findings: Findings) -> None:
+    if not task.event:
+        findings.of_task(task, (), "it says no event: the name of what it waits for")
+    elif (fault := _unkeepable(task.event)) is not None:
+        findings.of_task(task, ("event",), fault)
+    if task.key == "":
+        findings.of_task(task, ("key",), "a key is not empty: leave it out for an event without one")
 
 
 def _check_sleep(task: Task, findings: Findings) -> None:
@@ -154,7 +170,7 @@ def _is_moment(value: Any) -> bool:
 
 def _check_numbers(task: Task, findings: Findings) -> None:
     if task.timeout is not None and task.timeout <= 0:
-        findings.of_task(task, ("timeout",), "no attempt ends in no time: leave it out for none")
+        findings.of_task(task, ("timeout",), "nothing ends in no time: leave it out for none")
     if task.soft_timeout is not None and task.timeout is not None and task.soft_timeout >= task.timeout:
         findings.of_task(task, ("soft_timeout",), "it comes before the timeout, or never")
     if task.cancel_rest and not isinstance(task.join, int) and task.success is None:

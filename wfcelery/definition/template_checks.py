@@ -54,6 +54,7 @@ def _templates(task: Task) -> Iterator[tuple[Path, Any, frozenset[str]]]:
     yield ("until",), task.until, _USUAL
     for place, key in keys_of(task):
         yield place, key, _USUAL
+    yield ("key",), task.key, _USUAL
     yield ("output",), task.output, _USUAL
     yield ("message",), task.message, _USUAL
     for name, value in task.publish.items():

@@ -19,6 +19,7 @@ from wfcelery.core.events import Begun, Fact, Failed, GroupEnded, Lost, MoveAske
 from wfcelery.core.rows import NO_ITEM, Ended, RunRow, Slice, StepRow
 from wfcelery.core.states import RUN_ENDED, STEP_ENDED, StepStatus
 from wfcelery.definition.plan import Plan
+from wfcelery.engine.eventing import follow_up
 from wfcelery.engine.facts import fact_of
 from wfcelery.engine.gating import add_gates, pass_gates
 from wfcelery.engine.patience import until_answered
@@ -266,6 +267,7 @@ def _locked(
                 pass_gates(tx, decision)
             _keep(runtime, plan, decision, keeping if kept is None else None)
             save(tx, decision)
+            decision.rings.extend(follow_up(tx, decision, getattr(facts, "taken", ()), runtime.settings.events))
         inbox = looked is not False and look(tx, run)
     known = Known(plan, row, dict(view.results))
     if decision.ignored is None:

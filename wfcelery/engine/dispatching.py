@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from wfcelery.core.decision import RingRun
-from wfcelery.core.events import Begun, Fact
+from wfcelery.core.events import Begun, EventCame, Fact
 from wfcelery.core.rows import RunRow
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, over_version
 from wfcelery.engine.facts import fact_of
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.store.database import Tx
+from wfcelery.store.events import take
 from wfcelery.store.inbox import read
 from wfcelery.store.loading import is_due, see
 
@@ -34,13 +35,16 @@ class Inbox:
 
     organization_id: str | None = None  # whose run it must be, where a message said so
     ids: list[UUID] = field(default_factory=list)
+    taken: Sequence[EventCame] = ()  # the events among them that nobody else is about to consume
 
     def __call__(self, tx: Tx, run: RunRow) -> Sequence[Fact]:
         if self.organization_id is not None and run.organization_id != self.organization_id:
             raise ForeignRun
         found = read(tx, run.id, BATCH)
         self.ids = [row.id for row in found]
-        facts = [fact_of(row) for row in found]
+        self.taken = take(tx, [UUID(row.data["event"]) for row in found if row.fact == "event"])
+        facts: list[Fact] = [fact_of(row) for row in found if row.fact != "event"]
+        facts.extend(self.taken)
         if run.version == 0 and is_due(tx, run.id):
             facts.append(Begun())
         return facts

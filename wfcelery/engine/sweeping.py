@@ -19,6 +19,7 @@ from wfcelery.core.events import DeadlinePassed, Fact, Failed, GracePassed, Lost
 from wfcelery.core.rows import RunRow
 from wfcelery.core.states import RUN_ENDED, RunStatus
 from wfcelery.engine.apply import apply, quarantine
+from wfcelery.engine.deadlines import Deadlines
 from wfcelery.engine.dispatching import Inbox
 from wfcelery.engine.gating import look_after
 from wfcelery.engine.holding import end_holds
@@ -26,7 +27,7 @@ from wfcelery.engine.runtime import Runtime
 from wfcelery.engine.scheduling import start_slots
 from wfcelery.engine.waking import Called, Waking, call_workers, left_to_workers
 from wfcelery.errors import Unavailable
-from wfcelery.store import due, leases, limits
+from wfcelery.store import due, events, leases, limits
 from wfcelery.store.database import Tx
 from wfcelery.store.failures import CommitUnknown, LockTimeout
 from wfcelery.store.loading import is_due
@@ -48,6 +49,9 @@ def _named(row: due.Attempt | due.Wait | due.Run) -> str:
     return f"run {row.run}" if isinstance(row, due.Run) else f"run {row.run} step {row.step}"
 
 
+_KINDS = ("lost", "timeouts", "waits", "expired", "matches", "deadlines", "schedules", "limits", "holds", "inboxes", "rung")  # of due rows
+
+
 @dataclass(slots=True)
 class Pass:
     """What one pass of the sweep found: for the log, for tests, for operators."""
@@ -55,6 +59,8 @@ class Pass:
     lost: int = 0
     timeouts: int = 0
     waits: int = 0
+    expired: int = 0  # runs with waits that came to their deadline
+    matches: int = 0  # events and waits that were looked at once more
     deadlines: int = 0
     schedules: int = 0
     limits: int = 0
@@ -68,9 +74,7 @@ class Pass:
 
     def found(self) -> int:
         """How many due rows this pass handled."""
-        return (
-            self.lost + self.timeouts + self.waits + self.deadlines + self.schedules + self.limits + self.holds + self.inboxes + self.rung
-        )
+        return sum(getattr(self, kind) for kind in _KINDS)
 
 
 @dataclass(slots=True)
@@ -137,6 +141,8 @@ class Sweep:
             "limits": lambda: self._look_after(this),
             "timeouts": lambda: self._drain(this, due.attempts, self._time_out),
             "waits": lambda: self._wake_all(this, seen, half),
+            "expired": lambda: self._drain(this, due.expired, self._expire),
+            "matches": self._match,
             "deadlines": lambda: self._drain(this, due.runs, self._end),
             "inboxes": lambda: self._drain(this, due.inboxes, self._apply_inbox),
             "rung": self._ring,
@@ -258,6 +264,24 @@ class Sweep:
         applied = apply(self.runtime, run.run, Inbox(), skip_locked=True)
         return applied is not None and not applied.decision.ignored
 
+    def _expire(self, run: due.Run) -> bool:
+        """Waits whose deadline has passed, beside everything that came for their run before or since."""
+        applied = apply(self.runtime, run.run, Deadlines(), skip_locked=True)
+        return applied is not None and not applied.decision.ignored
+
+    def _match(self) -> int:
+        """Events and waits that came to be at the same time: lead the ones to the others, as far as nobody has."""
+        settings, looked = self.runtime.settings, 0
+        for look_once_more in (events.lead_again, events.look_again) if settings.events else ():
+            while True:
+                with self.runtime.database.transaction() as tx:
+                    found = look_once_more(tx, settings.batch)
+                self.runtime.bell.ring(found.rings)
+                looked += found.rows
+                if found.rows < settings.batch:
+                    break
+        return looked
+
     def _tell(self, row: due.Attempt, fact: Fact) -> bool:
         applied = apply(self.runtime, row.run, (fact,), skip_locked=True)
         return applied is not None and not applied.decision.ignored
@@ -307,7 +331,7 @@ class Sweep:
 
     def _count(self, this: Pass) -> None:
         self.passes += 1
-        for name in ("lost", "timeouts", "waits", "deadlines", "schedules", "limits", "holds", "inboxes", "rung", "left", "bad", "seconds"):
+        for name in (*_KINDS, "left", "bad", "seconds"):
             setattr(self.total, name, getattr(self.total, name) + getattr(this, name))
         self.total.next_due = this.next_due
         fields = {"wf_sweep_seconds": round(this.seconds, 4), "wf_sweep_found": this.found(), "wf_sweep_bad": this.bad}

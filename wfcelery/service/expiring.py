@@ -12,11 +12,12 @@ from uuid import UUID
 
 from wfcelery.clock import monotonic
 from wfcelery.service.context import Context
-from wfcelery.store import expiring, idempotency, run_data
+from wfcelery.store import event_rows, expiring, idempotency, run_data
 from wfcelery.store.database import Tx
 
 log = logging.getLogger(__name__)
 
+EVENTS = 1_000  # that one commit takes
 ORPHANED = 3_600.0  # seconds for which the transaction of a start may be open
 TREES = 50  # roots that one commit takes
 
@@ -27,13 +28,15 @@ class Expired:
 
     runs: int
     keys: int
+    events: int = 0
     more: bool = False
 
 
 def expire(context: Context, kept_for: float | None = None, within: float | None = None) -> Expired:
-    """Delete what has expired: keys of `once`, what was kept beside a run for a time, runs that ended more than `kept_for` seconds ago.
+    """Delete what has expired: keys of `once`, what was kept beside a run for a time, consumed events, and runs that ended long ago.
 
-    `kept_for` is the setting `retention` where it is not given; 0 keeps runs for ever. Ends after about `within` seconds.
+    A run is kept for `kept_for` seconds after its end: for the setting `retention` where that is not given, for ever where it is 0. Ends
+    after about `within` seconds.
     """
     kept_for = context.settings.retention if kept_for is None else kept_for
     began, gone, after, more = monotonic(), 0, UUID(int=0), False
@@ -41,6 +44,7 @@ def expire(context: Context, kept_for: float | None = None, within: float | None
         keys = idempotency.purge(tx, 0.0) + run_data.purge(tx)
     with context.transaction() as tx:
         expiring.delete_orphans(tx, ORPHANED)
+    consumed = _purge_events(context)
     while kept_for > 0:
         with context.transaction() as tx:
             found = expiring.roots(tx, kept_for, after, TREES)
@@ -50,9 +54,20 @@ def expire(context: Context, kept_for: float | None = None, within: float | None
         after, more = found[-1], within is not None and monotonic() - began > within
         if more:
             break
-    if gone or keys:
-        log.info("expired: %d runs that ended more than %g s ago, %d keys", gone, kept_for, keys)
-    return Expired(gone, keys, more)
+    if gone or keys or consumed:
+        log.info("expired: %d runs that ended more than %g s ago, %d keys, %d consumed events", gone, kept_for, keys, consumed)
+    return Expired(gone, keys, consumed, more)
+
+
+def _purge_events(context: Context) -> int:
+    """Events that were consumed long ago, in batches, each in a commit of its own."""
+    gone = 0
+    while True:
+        with context.transaction() as tx:
+            deleted = event_rows.purge(tx, context.settings.consumed_event_ttl, EVENTS)
+        gone += deleted
+        if deleted < EVENTS:
+            return gone
 
 
 def _delete(tx: Tx, roots: list[UUID], kept_for: float) -> int:

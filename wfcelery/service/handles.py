@@ -27,7 +27,7 @@ from wfcelery.errors import (
     StepError,
     StillRunning,
 )
-from wfcelery.service import asking, by_hand, definitions, moving, runs
+from wfcelery.service import asking, by_hand, definitions, moving, runs, sending
 from wfcelery.service.context import current
 from wfcelery.service.expecting import Expectations
 from wfcelery.service.explaining import explained
@@ -136,6 +136,20 @@ class Run(Generic[R_co]):
         """
         by_hand.complete(current(), UUID(self.id), step, result, reason, by)
 
+    def send_event(
+        self,
+        name: str,
+        data: object = None,
+        *,
+        key: str | None = None,
+        dedup: str | None = None,
+        actor: str | None = None,
+        role: str | None = None,
+    ) -> str:
+        """Send an event to this run alone; its id. What it does not wait for yet is kept. Raises `NotAllowedNow` where it has ended."""
+        wish = sending.Wish(name, data, key, self.id, dedup=dedup, actor=actor, role=role)
+        return str(sending.send(current(), wish, {}))
+
     def why(self) -> Sequence[Cause]:
         """Why the run stands where it stands: each cause with what helps, the most telling first, then those of its children."""
         return explained(current(), UUID(self.id)).causes
@@ -201,6 +215,19 @@ class Run(Generic[R_co]):
     async def acomplete(self, step: str, result: object = None, reason: str = "operator complete", *, by: str | None = None) -> None:
         """`complete` from a coroutine."""
         await asyncio.to_thread(self.complete, step, result, reason, by=by)
+
+    async def asend_event(
+        self,
+        name: str,
+        data: object = None,
+        *,
+        key: str | None = None,
+        dedup: str | None = None,
+        actor: str | None = None,
+        role: str | None = None,
+    ) -> str:
+        """`send_event` from a coroutine."""
+        return await asyncio.to_thread(self.send_event, name, data, key=key, dedup=dedup, actor=actor, role=role)
 
     async def awhy(self) -> Sequence[Cause]:
         """`why` from a coroutine."""

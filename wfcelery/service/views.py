@@ -77,6 +77,21 @@ class RunSummary(View):
     error: ErrorView | None = None
 
 
+class EventView(View):
+    """An event from outside, without its data."""
+
+    id: str
+    name: str
+    key: str | None = None
+    run: str | None = None
+    status: str
+    actor: str | None = None
+    role: str | None = None
+    at: datetime
+    consumed_by: str | None = None
+    why: str | None = None
+
+
 class DeedView(View):
     """What somebody asked of a run."""
 

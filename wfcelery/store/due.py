@@ -14,7 +14,8 @@ from wfcelery.core.rows import NO_ITEM, RunRow, StepRow
 from wfcelery.store.database import Tx
 from wfcelery.store.loading import RUN, STEP, run_row, step_row
 from wfcelery.store.schema import inbox, run, step, wait
-from wfcelery.store.statements import Ids, Row, Statement, Words, among, by_the_way, clock, fixed, half_of, later, one
+from wfcelery.store.statements import Ids, Row, Statement, Words, among, by_the_way, clock, fixed, half_of, is_one_of, later, one
+from wfcelery.store.waits import is_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,15 @@ _ATTEMPTS = Statement(
 _half = one("half", sa.Integer)
 
 
+# A run that is about to be ended is left alone: `is null`, so that it is looked at row by row.
+_ending: Any = sa.select(sa.literal_column("1")).where(inbox.c.run == wait.c.run, is_one_of(inbox.c.fact, ("cancel", "terminate"))).limit(1)
+
+
 def _chosen(order: Any, *where: Any) -> Any:
-    """Open waits that are due."""
+    """Plain sleeps that are over."""
     return (
         sa.select(wait.c.run, wait.c.step, wait.c.id, wait.c.due_at)
-        .where(wait.c.status == "open", wait.c.due_at <= fixed(clock()), *where)
+        .where(wait.c.status == "open", wait.c.due_at <= fixed(clock()), is_plain(), _ending.scalar_subquery().is_(None), *where)
         .order_by(order)
         .limit(_many)
         .subquery("chosen")
@@ -93,6 +98,12 @@ _LEFT = _waits(wait.c.due_at.desc(), half_of(wait.c.id) != _half, wait.c.due_at 
 _STILL_OPEN = Statement(sa.select(wait.c.id).where(wait.c.id == one("wait", sa.Uuid), by_the_way(wait.c.status) == "open"))
 _RUNS = Statement(sa.select(run.c.id).where(run.c.due_at <= fixed(clock()), run.c.status != "pending").order_by(run.c.due_at).limit(_many))
 
+_EXPIRED = Statement(
+    sa.select(wait.c.run)
+    .where(wait.c.status == "open", wait.c.due_at <= fixed(clock()), sa.not_(is_plain()))
+    .order_by(wait.c.due_at)
+    .limit(_many)
+)
 _INBOXES = Statement(
     sa.select(inbox.c.run).where(inbox.c.ring_at <= clock()).group_by(inbox.c.run).order_by(sa.func.min(inbox.c.ring_at)).limit(_many)
 )
@@ -135,6 +146,11 @@ def is_open(tx: Tx, wait_id: UUID) -> bool:
 def _wait(row: Row) -> Wait:
     its_run, its_step = row[3 : 3 + len(RUN)], row[3 + len(RUN) :]
     return Wait(row[0], row[1], row[2], None if its_step[0] is None else (run_row(its_run), step_row(its_step)))
+
+
+def expired(tx: Tx, many: int) -> Sequence[Run]:
+    """Runs with a wait whose deadline has passed, or one that is over and was in a race."""
+    return [Run(id_) for id_ in dict.fromkeys(row[0] for row in tx.execute(_EXPIRED, {"many": many}).rows)]
 
 
 def runs(tx: Tx, many: int) -> Sequence[Run]:

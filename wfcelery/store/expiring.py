@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from wfcelery.clock import first_of
 from wfcelery.core.states import RUN_ENDED
 from wfcelery.store.database import Tx
+from wfcelery.store.event_rows import delete_of_runs
 from wfcelery.store.schema import dead_letter, history, inbox, payload, run, run_data, step, wait
 from wfcelery.store.statements import Ids, Statement, among, fixed, is_one_of, later, one
 
@@ -64,6 +65,7 @@ def lock(tx: Tx, runs: Sequence[UUID], kept_for: float) -> set[UUID]:
 
 def delete(tx: Tx, runs: Sequence[UUID]) -> None:
     """Every row of these runs, which are locked."""
+    delete_of_runs(tx, runs)
     for statement in (*_DELETE, _DELETE_RUNS):
         tx.execute(statement, {"runs": list(runs)})
 

@@ -9,13 +9,17 @@ import sqlalchemy as sa
 
 from wfcelery.store.database import Tx
 from wfcelery.store.leases import ANY_LOST, stale_stamp
-from wfcelery.store.schema import hold, inbox, limit, run, schedule, step, wait
+from wfcelery.store.schema import event, hold, inbox, limit, run, schedule, step, wait
 from wfcelery.store.statements import Statement, moment, one, seconds_until, soon
+from wfcelery.store.waits import is_plain
 
 # Of each kind the times, and which rows have one.
 _TIMES: list[tuple[str, Any, tuple[Any, ...]]] = [
     ("timeouts", step.c.deadline_at, (step.c.status == "running",)),
-    ("waits", wait.c.due_at, (wait.c.status == "open",)),
+    ("waits", wait.c.due_at, (wait.c.status == "open", is_plain())),
+    ("expired", wait.c.due_at, (wait.c.status == "open", sa.not_(is_plain()))),
+    ("matches", event.c.match_at, ()),
+    ("matches", wait.c.match_at, (wait.c.status == "open",)),
     ("deadlines", run.c.due_at, (run.c.status != "pending",)),
     ("schedules", schedule.c.due_at, ()),
     ("limits", limit.c.ring_at, ()),
@@ -31,7 +35,7 @@ _TIMES: list[tuple[str, Any, tuple[Any, ...]]] = [
 class Seen:
     """What a look has seen."""
 
-    overdue: frozenset[str]  # of lost, timeouts, waits, deadlines, schedules, limits, holds, inboxes, rung
+    overdue: frozenset[str]  # of lost, timeouts, waits, expired, matches, deadlines, schedules, limits, holds, inboxes, rung
     next_in: float | None  # seconds until the next row falls due, where that is within the span asked for
     stale: bool  # nobody has said for a while that somebody sweeps; to be said before any lease is judged
     waiting: float = field(default=0.0, compare=False)  # seconds since the time of the first open wait that is due

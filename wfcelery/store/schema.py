@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from wfcelery.core.rows import WAIT_KINDS
 from wfcelery.core.states import RUN_ENDED, STEP_ENDED, RunStatus, StepStatus, WaitStatus
 from wfcelery.definition.document import OVERLAPS
-from wfcelery.store import columns, limit_tables
+from wfcelery.store import columns, event_table, limit_tables
 from wfcelery.store.rules import held_by_a_trigger
 
 metadata = columns.metadata
 Instant = columns.Instant
 hold, limit, limit_use = limit_tables.hold, limit_tables.limit, limit_tables.limit_use
+event = event_table.event
 Value = columns.Value
 _one_of, _in, _organization = columns.one_of, columns.word_list, columns.organization
 
@@ -187,7 +188,7 @@ inbox = sa.Table(
         "fact",
         (
             *("reported", "cancel", "terminate", "pause", "resume", "retry", "rerun_failed", "add_items", "complete_items", "skip"),
-            *("complete", "gate_opened", "move", "cancel_step", "hold_over"),
+            *("complete", "gate_opened", "move", "cancel_step", "hold_over", "event"),
         ),
         "wf_inbox_fact",
     ),
@@ -211,12 +212,18 @@ wait = sa.Table(
     sa.Column("key", sa.Text),
     sa.Column("keep", sa.Boolean),  # whether what came before the wait opened meets it
     sa.Column("outcome", sa.Text),  # of one that was met
+    sa.Column("match_at", Instant),  # when a sweep looks once more for an event that came while it opened
     sa.Index("wf_wait_due", "due_at", postgresql_where=sa.text("status = 'open'"), sqlite_where=sa.text("status = 'open'")),
     sa.Index("wf_wait_run", "run"),
     sa.Index(
         *("wf_wait_for", "organization_id", "name", "key", "opened_at"),
         postgresql_where=sa.text("status = 'open' and name is not null"),
         sqlite_where=sa.text("status = 'open' and name is not null"),
+    ),
+    sa.Index(
+        *("wf_wait_match", "match_at"),
+        postgresql_where=sa.text("status = 'open' and match_at is not null"),
+        sqlite_where=sa.text("status = 'open' and match_at is not null"),
     ),
     _one_of("kind", WAIT_KINDS, "wf_wait_kind"),
     _one_of("status", WaitStatus, "wf_wait_status"),

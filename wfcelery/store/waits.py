@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -13,6 +15,13 @@ from wfcelery.store.database import Tx
 from wfcelery.store.schema import Instant, wait
 from wfcelery.store.statements import Ids, Parameters, Statement, among, by_the_way, clock, later, one
 
+
+def is_plain() -> Any:
+    """A wait for nothing but its time: who ends it need not look for anything that came before."""
+    return sa.and_(wait.c.kind == "sleep", wait.c.name.is_(None))
+
+
+LOOK_AGAIN = 1.0  # seconds after which a sweep looks once more for what an event wait may have missed (`store.events`)
 _INSERT_WAIT = Statement(
     sa.insert(wait).values(
         id=one("id", sa.Uuid),
@@ -26,6 +35,7 @@ _INSERT_WAIT = Statement(
         name=one("name", sa.Text),
         key=one("key", sa.Text),
         keep=one("keep", sa.Boolean),
+        match_at=sa.case((one("kind", sa.Text) == "event", later(sa.literal(LOOK_AGAIN, sa.Float))), else_=sa.null()),
     )
 )
 _WAIT_CAME = Statement(
@@ -44,7 +54,11 @@ _WAITS_CLOSED = Statement(
 _WAITS_REOPENED = Statement(
     sa.update(wait)
     .where(wait.c.run == one("run", sa.Uuid), among(wait.c.step, one("ids", Ids)), wait.c.status == "cancelled")
-    .values(status="open", ended_at=sa.null())
+    .values(
+        status="open",
+        ended_at=sa.null(),
+        match_at=sa.case((wait.c.kind == "event", later(sa.literal(LOOK_AGAIN, sa.Float))), else_=sa.null()),
+    )
 )
 _WAITS = Statement(
     sa.select(wait.c.id, wait.c.step, wait.c.kind, wait.c.due_at, wait.c.name, wait.c.key, wait.c.keep, wait.c.opened_at)
@@ -57,6 +71,18 @@ def load_waits(tx: Tx, run_id: UUID) -> list[WaitRow]:
     """The run's open waits, the oldest first."""
     found = tx.execute(_WAITS, {"run": run_id}).rows
     return [WaitRow(row[0], row[1], row[2], None, row[3], row[4], row[5], row[6] is not False, row[7]) for row in found]
+
+
+_DUE = Statement(
+    sa.select(wait.c.id, wait.c.step, wait.c.due_at)
+    .where(wait.c.run == one("run", sa.Uuid), by_the_way(wait.c.status) == "open", wait.c.due_at <= clock())
+    .order_by(wait.c.due_at, wait.c.id)
+)
+
+
+def load_due(tx: Tx, run_id: UUID) -> list[tuple[UUID, UUID, datetime]]:
+    """The run's open waits whose time has come, by their times: wait, step and time."""
+    return [(row[0], row[1], row[2]) for row in tx.execute(_DUE, {"run": run_id}).rows]
 
 
 def save_waits(tx: Tx, decision: Decision) -> None:

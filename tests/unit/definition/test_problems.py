@@ -86,6 +86,12 @@ WRONG: list[tuple[str, list[dict[str, Any]], dict[str, Any], str]] = [
     ("no time at all", [task("a", timeout=0)], {}, "tasks.a.timeout"),
     ("concurrency alone", [task("a", concurrency=3)], {}, "tasks.a.concurrency: only a task with_items has a concurrency"),
     ("items no list", [task("a", with_items="abc")], {}, "tasks.a.with_items: it is a list"),
+    ("wait without", [{"name": "w", "type": "wait"}, task("b", after="w")], {}, "tasks.w: it says no event: the name of what it waits for"),
+    ("wait alone", [{"name": "w", "type": "wait", "event": "e"}, A], {}, "tasks.w: nothing comes after this wait"),
+    ("wait key", [{"name": "w", "type": "wait", "event": "e", "key": ""}, task("b", after="w")], {}, "tasks.w.key: a key is not empty"),
+    ("wait calls", [{"name": "w", "type": "wait", "event": "e", "action": "x"}, task("b", after="w")], {}, "tasks.w.action: a task of type wait takes no action"),
+    ("event of a step", [{"name": "a", "action": "x", "event": "e"}], {}, "tasks.a.event: a task of type action takes no event"),
+    ("keep of a step", [{"name": "a", "action": "x", "keep": False}], {}, "tasks.a.keep: a task of type action takes no keep"),
     ("sleep alone", [{"name": "s", "type": "sleep", "duration": "2d"}, A], {}, "tasks.s: nothing comes after this sleep"),
     ("sleep without", [{"name": "s", "type": "sleep"}, task("b", after="s")], {}, "tasks.s: a sleep has either a duration or an until"),
     ("sleep span", [{"name": "s", "type": "sleep", "duration": "soon"}, task("b", after="s")], {}, "tasks.s.duration: 'soon' is not a span"),
@@ -102,8 +108,8 @@ WRONG: list[tuple[str, list[dict[str, Any]], dict[str, Any], str]] = [
     ("required default", [A], {"parameters": {"x": {"required": True, "default": 1}}}, "parameters.x.default: a required parameter needs no default"),
     ("unknown key", [task("a", on_sucess="b"), B], {}, "tasks.a.on_sucess: there is no such key; did you mean on_success?"),
     ("unknown key in retry", [task("a", retry={"cuont": 3})], {}, "tasks.a.retry.cuont: there is no such key; did you mean count?"),
-    ("unknown type", [task("a", type="slep")], {}, "tasks.a.type: it is one of action, sleep, parallel, end or fail, not 'slep'; did you mean sleep?"),
-    ("type of later", [task("a", type="approval")], {}, "tasks.a.type: it is one of action, sleep, parallel, end or fail, not 'approval'"),
+    ("unknown type", [task("a", type="slep")], {}, "tasks.a.type: it is one of action, sleep, wait, parallel, end or fail, not 'slep'; did you mean sleep?"),
+    ("type of later", [task("a", type="approval")], {}, "tasks.a.type: it is one of action, sleep, wait, parallel, end or fail, not 'approval'"),
     ("wrong type", [task("a", priority="high")], {}, "tasks.a.priority: it is a whole number, not 'high'"),
     ("out of bounds", [task("a", priority=300)], {}, "tasks.a.priority: it should be less than or equal to 255"),
     ("no name", [{"action": "x"}], {}, "tasks[0].name: it is missing"),
@@ -183,7 +189,7 @@ def test_what_follows_from_a_problem_is_not_told() -> None:
         task("ship", needs=["charge"], input={"x": "{{ task.reserve.result }}"}),
     )
 
-    assert found == ["tasks.approve.type: it is one of action, sleep, parallel, end or fail, not 'approval'"]
+    assert found == ["tasks.approve.type: it is one of action, sleep, wait, parallel, end or fail, not 'approval'"]
 
 
 def test_a_document_that_is_no_definition_at_all_is_told() -> None:

@@ -77,7 +77,7 @@ def test_eight_faults_are_eight_problems_with_their_lines() -> None:
         "fulfil.yaml:7: tasks.reserve.retry.cuont: there is no such key; did you mean count?",
         "fulfil.yaml:10: tasks.charge.after[0]: there is no task 'resrve'; did you mean reserve?",
         "fulfil.yaml:11: tasks.charge.timeout: '5 parsecs' is not a span of time; write 30, 30s, 5m, 12h or 2d",
-        "fulfil.yaml:13: tasks.approve.type: it is one of action, sleep, parallel, end or fail, not 'approval'",
+        "fulfil.yaml:13: tasks.approve.type: it is one of action, sleep, wait, parallel, end or fail, not 'approval'",
         "fulfil.yaml:17: tasks.ship.input.id: {{ parameters.ordr }}: there is no parameter 'ordr'; did you mean order?",
         "fulfil.yaml:18: tasks.ship.input.paid: it looks at label, which need not have ended by then: "
         "add needs: [label] for its value, or after: [label]",
