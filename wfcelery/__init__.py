@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         after,
         cancelled,
         completed,
+        continue_as_new,
         either,
         end,
         error,
@@ -134,6 +135,7 @@ __all__ = [
     "cancelled",
     "complete_items",
     "completed",
+    "continue_as_new",
     "current_step",
     "either",
     "end",
@@ -178,8 +180,8 @@ _HOMES = {
     "wfcelery.authoring.decorators": "Bound Step Submitted Workflow adopt step workflow",
     "wfcelery.authoring.events": "wait_event",
     "wfcelery.authoring.gates": "Breaker Limit Rate",
-    "wfcelery.authoring.language": "after cancelled completed either end error expr fail failed is_none not_ otherwise publish required "
-    "sleep sleep_until succeeded text timed_out when",
+    "wfcelery.authoring.language": "after cancelled completed continue_as_new either end error expr fail failed is_none not_ otherwise "
+    "publish required sleep sleep_until succeeded text timed_out when",
     "wfcelery.authoring.options": "Retry",
     "wfcelery.authoring.regions": "region",
     "wfcelery.authoring.secrets": "secret",

@@ -33,6 +33,11 @@ def double(number: int) -> int:
 
 
 @step
+def advance(cursor: int) -> int:
+    return cursor + 1
+
+
+@step
 def echo(value: Any) -> Any:
     did("echo")
     return value

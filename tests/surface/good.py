@@ -46,6 +46,7 @@ from wfcelery import (
     bulk,
     complete_items,
     completed,
+    continue_as_new,
     current_step,
     either,
     end,
@@ -494,6 +495,19 @@ def by_the_clock(first: Order) -> list[str]:
     assert_type(made.next(3)[0], datetime)
     made.resume()
     return [each.name for each in list_schedules() if each.show().paused]
+
+
+@step
+def fetch(cursor: int) -> int:
+    return cursor + 1
+
+
+@workflow
+def poll_for_ever(cursor: int = 0) -> int:
+    seen = fetch(cursor)
+    with after(sleep("1m", after=seen)), when(seen < 1_000):
+        continue_as_new(cursor=seen)
+    return seen
 
 
 # ---- 11. Definitions -------------------------------------------------------------------------------------------------

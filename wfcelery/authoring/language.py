@@ -276,6 +276,20 @@ def fail(message: str, /, code: str | None = None, **options: Unpack[WaitOptions
     _last("fail", said, looked_at(message), dict(options))
 
 
+def continue_as_new(**values: object) -> None:
+    """End the run here, and start the next one of this workflow in the same commit, with these parameters; others have their defaults.
+
+    For loops without an end: the next run has the key, tags, queue and priority of this one, and no history. `result()` of
+    this one is that of the last. It stands in a block, or is given a value that a step returned.
+    """
+    seen = looked_at(values)
+    trace = current_trace("continue_as_new()")
+    if not trace.stack and not any(each.all_uses for each in seen):
+        raise refusal("continue_as_new() would end every run as it begins: write it in `with when(…):`, or give it what a step returned")
+    said = {"input": {name: templated(value, f"continue_as_new({name})") for name, value in values.items()}}
+    trace.add("continue_as_new", {}, {"type": "continue_as_new", **said}, seen)
+
+
 def _last(word: str, said: dict[str, Any], seen: list[Formula], options: dict[str, Any]) -> None:
     trace = current_trace(f"{word}()")
     check_options(f"{word}()", options, WaitOptions.__annotations__)

@@ -21,6 +21,8 @@ def tree_of(view: RunView, every_item: bool) -> Tree:
         head.append(f"\n{view.error.type}: {view.error.message}", style="red")
     if view.reason and view.status in ("cancelled", "cancelling", "paused"):
         head.append(f"\nreason: {view.reason}", style="yellow")
+    if view.continued_as is not None:
+        head.append(f"\ncontinued as run {view.continued_as}", style="dim")
     tree = Tree(head)
     items: dict[str, list[StepView]] = {}
     for step in view.steps:

@@ -88,7 +88,7 @@ def _taken(draft: Draft, verb: str, task: str, by: str | None) -> StepRow | None
     run, node = draft.run, draft.plan.nodes.get(task)
     row = None if node is None else draft.step(task)
     why = refusal(run, row)
-    if node is not None and node.kind in ("gate", "end", "fail"):
+    if node is not None and (node.kind == "gate" or node.ends_run):
         why = "it is no step"
     elif ended_by_itself(draft.plan, run):
         why = "the run has come to its end by itself"

@@ -241,7 +241,7 @@ def _advance(draft: Draft) -> None:
         if how == "cancelled" and (error := withdrawing.stops(draft, node)) is not None:
             _stop_with(draft, node, error)
             continue
-        if node.kind in ("end", "fail") and how == "succeeded":
+        if node.ends_run and how == "succeeded":
             run_machine.end_here(draft, node)
             continue
         branch: int | None = None

@@ -47,6 +47,16 @@ class DeadLetter:
     handled: bool
 
 
+@dataclass(frozen=True, slots=True)
+class NextRun:
+    """The run that goes on for one that has ended: what is not said here is as it was there."""
+
+    id: UUID
+    input: dict[str, Any]
+    deadline_in: float | None  # seconds from its start; None: the moment at which the first one would have had to end
+    paused: bool  # whether it is to be paused as it begins
+
+
 @dataclass(slots=True)
 class Decision:
     """Everything one commit writes. `seen_version` is the version the run was read with.
@@ -74,6 +84,7 @@ class Decision:
     gated: dict[UUID, StepRow] = field(default_factory=dict)  # rows that have changed and have gates, for whoever keeps the gates
     failing: list[UUID] = field(default_factory=list)  # of these: steps of which an attempt has failed
     grace: float | None = None  # seconds after which a cancelling run is ended by force: wf_run.due_at
+    next_run: NextRun | None = None  # which is started in the same commit
     moved: Plan | None = None  # the plan that the run goes by from this commit on
     kept: StepRow | None = None
     ended: bool = False  # the run reached its end in this commit

@@ -34,7 +34,7 @@ def _begin(draft: Draft, node: Node, row: StepRow) -> None:
         wait_machine.open_sleep(draft, node, row)
     elif node.kind == "wait":
         event_machine.open_event_wait(draft, node, row)
-    elif node.kind in ("gate", "end", "fail"):
+    elif node.kind == "gate" or node.ends_run:
         row.output = None if node.result is None else node.result.render(draft.scope(node.result.tasks))
         draft.run.open_steps += 1
         draft.move(row, StepStatus.SUCCEEDED)

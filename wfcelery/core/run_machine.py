@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wfcelery.core import fan_out
+from wfcelery.core import continuing, fan_out
 from wfcelery.core.draft import Draft, digest
 from wfcelery.core.events import CancelAsked, DeadlinePassed, GracePassed, TerminateAsked
 from wfcelery.core.rows import NO_ITEM, StepRow
@@ -47,7 +47,10 @@ def bring_to_end(draft: Draft, ending: RunStatus, error: dict[str, Any] | None, 
 
 
 def end_here(draft: Draft, node: Node) -> None:
-    """The run has come to a task that ends it: well, with what that is worth, or with its message as the run's error."""
+    """The run has come to a task that ends it: well, with what that is worth, with its message as the run's error, or for another run."""
+    if node.kind == "continue_as_new":
+        bring_to_end(draft, RunStatus.SUCCEEDED, None, continuing.reason(node, draft.run))
+        return
     value = draft.worth(node.name)
     if node.kind == "end":
         draft.run.output = value
@@ -83,13 +86,23 @@ def close_one(draft: Draft, row: StepRow, label: str) -> None:
 
 def on_cancel_asked(draft: Draft, fact: CancelAsked) -> None:
     """Somebody wants the run to end."""
+    _give_up_the_next(draft, fact.reason)
     bring_to_end(draft, RunStatus.CANCELLED, None, fact.reason)
 
 
 def on_terminate_asked(draft: Draft, fact: TerminateAsked) -> None:
     """Somebody wants the run to end in this commit; what is under way is fenced."""
+    _give_up_the_next(draft, fact.reason)
     bring_to_end(draft, RunStatus.CANCELLED, None, fact.reason)
     _fence(draft, "terminate")
+
+
+def _give_up_the_next(draft: Draft, reason: str) -> None:
+    """A run that is about to continue as a new one ends as cancelled instead: whoever cancels means what comes after it, too."""
+    run = draft.run
+    if run.status not in RUN_ENDED and continuing.node_of(draft.plan, run) is not None:
+        run.ending, run.reason = RunStatus.CANCELLED, reason
+        draft.note("run_ending", ending=str(RunStatus.CANCELLED), reason=reason)
 
 
 def on_deadline_passed(draft: Draft, _: DeadlinePassed) -> None:
@@ -152,4 +165,6 @@ def _succeed(draft: Draft) -> None:
 def _finish(draft: Draft, status: RunStatus) -> None:
     become(draft, status)
     draft.decision.ended = True
-    draft.note(f"run_{status}", value=digest(draft.run.output) if status is RunStatus.SUCCEEDED else None, error=draft.run.error)
+    value = digest(draft.run.output) if status is RunStatus.SUCCEEDED else None
+    continued = continuing.continued(draft) if status is RunStatus.SUCCEEDED else None
+    draft.note(f"run_{status}", value=value, error=draft.run.error, continued_as=continued)

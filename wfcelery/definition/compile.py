@@ -79,7 +79,7 @@ class _Compiler:
         if task.type == "parallel":
             return self.gate(task, _both(self.inside(task)), common)
         when, item_when = self.conditions(task, block)
-        if task.type in ("end", "fail"):
+        if task.type in ("end", "fail", "continue_as_new"):
             return self.last(task, when, common)
         publish = {key: Template.parse(value) for key, value in task.publish.items()}
         decision = tuple(None if branch.default or branch.when is None else Expression.parse(branch.when) for branch in task.decision)
@@ -167,9 +167,9 @@ class _Compiler:
 
     def last(self, task: Task, when: Expression | None, common: Mapping[str, Any]) -> Node:
         """A task that ends the run, well or not."""
-        said = task.message if task.type == "fail" else task.output
+        kind: Literal["end", "fail", "continue_as_new"] = task.type if task.type == "fail" or task.type == "continue_as_new" else "end"
+        said = {"end": task.output, "fail": task.message, "continue_as_new": task.input}[kind]
         result = None if said is None else Template.parse(said)
-        kind: Literal["end", "fail"] = "fail" if task.type == "fail" else "end"
         return Node(name=task.name, kind=kind, when=when, result=result, code=task.code, reads=_reads(when, result), **common)
 
     def gate(self, task: Task, when: Expression | None, common: Mapping[str, Any]) -> Node:

@@ -190,7 +190,7 @@ class Task(_Strict):
     name: str
     label: str | None = None
     description: str | None = None
-    type: Literal["action", "sleep", "wait", "parallel", "end", "fail"] = "action"
+    type: Literal["action", "sleep", "wait", "parallel", "end", "fail", "continue_as_new"] = "action"
     action: str | None = None
     input: Annotated[dict[str, Any], BeforeValidator(_stored)] = Field(default_factory=dict)
     args: Annotated[list[Any] | None, BeforeValidator(lambda value: None if value is None else _stored(value))] = None

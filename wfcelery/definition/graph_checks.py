@@ -229,6 +229,8 @@ class _Graph:
         for task in self.findings.tasks.values():
             seen = task.name in looked_at | self.findings.misnamed
             followed = self.outbound.get(task.name) or task.cancels or seen or self.findings.left_out
+            if task.type == "continue_as_new" and not self.inbound.get(task.name) and task.when is None:
+                self.findings.of_task(task, (), "nothing comes before it: each run would only start the next")
             if task.type in ("sleep", "wait") and not followed:
                 self.findings.of_task(task, (), f"nothing comes after this {task.type}, so it holds up nothing but the end of the run")
 

@@ -70,15 +70,15 @@ class Edge:
 class Node:
     """One task of the graph.
 
-    `gate` is a node that is over as soon as it is reached: the fork and the join of a parallel block. So are `end` and
-    `fail`, and the run with them.
+    `gate` is a node that is over as soon as it is reached: the fork and the join of a parallel block. So are `end`, `fail`
+    and `continue_as_new`, and the run with them.
     `handles` are the ends that some transition (or `after` with that end) takes care of.
     `when` of a fan-out is what its condition asks of no single item; `item_when` is the rest of it.
     `reads` are the tasks whose end the node's when, items, input, publish or decision look at.
     """
 
     name: str
-    kind: Literal["action", "sleep", "wait", "gate", "end", "fail"]
+    kind: Literal["action", "sleep", "wait", "gate", "end", "fail", "continue_as_new"]
     action: str = ""
     inbound: tuple[Edge, ...] = ()
     outbound: tuple[Edge, ...] = ()
@@ -117,12 +117,18 @@ class Node:
     commit: Literal["group", "each"] = "group"
     gates: tuple[Gate, ...] = ()
     reads: frozenset[str] = NOTHING
-    result: Template | None = None  # gate: what its result is; end: what the run returns; fail: what its error says
+    # gate: what its result is; end: what the run returns; fail: what its error says; continue_as_new: the input of the next run
+    result: Template | None = None
     code: str | None = None  # fail: the code of its error
 
     @property
     def fans_out(self) -> bool:
         return self.with_items is not None
+
+    @property
+    def ends_run(self) -> bool:
+        """Whether the run is over when it has come to this."""
+        return self.kind in ("end", "fail", "continue_as_new")
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,9 @@ _FOREIGN = {
     "parallel": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, *_OF_LAST, "on_failure", "on_timeout", "on_cancel"),
     "end": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, "message", "code", "tasks", *_LEADING),
     "fail": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, "output", "tasks", *_LEADING),
+    "continue_as_new": (*(key for key in _OF_ACTIONS if key != "input"), *_OF_SLEEPS, *_OF_WAITS, *_OF_LAST, "tasks", *_LEADING),
 }
-_LAST = ("end", "fail")
+_LAST = ("end", "fail", "continue_as_new")
 
 
 def check_shape(definition: Definition, findings: Findings) -> None:
@@ -59,6 +60,8 @@ def check_shape(definition: Definition, findings: Findings) -> None:
             if (fault := _unkeepable(getattr(task, key))) is not None:
                 findings.of_task(task, (key,), fault)
         _check_type(task, findings)
+        if task.type == "continue_as_new":
+            _check_next_input(definition, task, findings)
         _check_numbers(task, findings)
         _check_fan_out(task, findings)
         _check_decision(task, findings)
@@ -124,6 +127,17 @@ def _check_type(task: Task, findings: Findings) -> None:
         findings.of_task(task, ("keep",), f"a task of type {task.type} takes no keep")
     if task.type == "fail" and not task.message:
         findings.of_task(task, (), "it says no message: why the run fails")
+
+
+def _check_next_input(definition: Definition, task: Task, findings: Findings) -> None:
+    """The next run is one of this very definition."""
+    for name in task.input:
+        if name not in definition.parameters:
+            near = did_you_mean(get_close_matches(name, definition.parameters, 1))
+            findings.of_task(task, ("input", name), f"the workflow has no such parameter{near}")
+    for name, parameter in definition.parameters.items():
+        if parameter.required and name not in task.input:
+            findings.of_task(task, ("input",), f"the next run needs parameter {name}")
 
 
 def _instead(task: Task, key: str) -> str:

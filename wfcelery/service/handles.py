@@ -79,23 +79,27 @@ class Run(Generic[R_co]):
     def result(self, timeout: Duration | None = None) -> R_co:
         """What the workflow returned; waits for the end, `timeout` seconds at most (None: for ever).
 
+        Where the run has continued as a new one, that of the last of them.
         Raises `RunFailed`, `RunCancelled`, `RunTimedOut`, or `StillRunning` when the time is up. Inside a step,
         and for a run that is not committed yet, it raises `NotAllowedNow` at once: it would wait for itself.
         """
         if running_step() is not None:
             raise NotAllowedNow("result() inside a step would hold a worker while it waits; make the other run's result an input instead")
         patience = None if timeout is None else seconds(timeout)
-        began = monotonic()
+        began, run = monotonic(), UUID(self.id)
         while True:
-            found = runs.outcome_of(current(), UUID(self.id))
+            found = runs.outcome_of(current(), run)
+            if found is not None and found.continued_as is not None:
+                run = found.continued_as
+                continue
             if found is None:
                 raise NotAllowedNow(f"run {self.id} is not committed yet, or does not exist; ask after the transaction that starts it")
             waited = monotonic() - began
             if found.ended:
                 _expected.learn(found.workflow, found.age, waited)
-                return cast(R_co, _value(self.id, found))
+                return cast(R_co, _value(str(run), found))
             if patience is not None and waited >= patience:
-                raise StillRunning(self.id, found.status)
+                raise StillRunning(str(run), found.status)
             pause = _expected.pause(found.workflow, age=found.age, waited=waited, begun=found.status != "pending")
             sleep(pause if patience is None else min(pause, max(patience - waited, 0.0)))
 

@@ -35,6 +35,7 @@ class Outcome:
     error: dict[str, Any] | None
     reason: str | None
     age: float  # seconds from its start to its end, or until now
+    continued_as: UUID | None = None
 
     @property
     def ended(self) -> bool:
@@ -49,7 +50,11 @@ def outcome_of(context: Context, run: UUID) -> Outcome | None:
     except CommitUnknown:  # of a read: the connection had died in the pool
         with context.transaction() as tx:
             found = reading.outcome(tx, run)
-    return None if found is None else Outcome(found.workflow, found.status, found.output, found.error, found.reason, found.age)
+    return (
+        None
+        if found is None
+        else Outcome(found.workflow, found.status, found.output, found.error, found.reason, found.age, found.continued_as)
+    )
 
 
 def status_of(context: Context, run: UUID) -> Outcome:
@@ -140,6 +145,7 @@ def shown(context: Context, id_or_key: str) -> RunView:
         executing=[view.name if view.item is None else f"{view.name}[{view.item}]" for view in views if view.status == "running"],
         steps=views,
         has_output=found.has_output,
+        continued_as=None if found.continued_as is None else str(found.continued_as),
         allowed_actions=allowed_actions(found.status),
         audit=[DeedView(at=deed.at, actor=deed.actor, verb=deed.verb, reason=deed.reason) for deed in deeds],
     )

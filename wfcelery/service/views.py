@@ -112,6 +112,7 @@ class RunView(RunSummary):
     executing: Sequence[str]
     steps: Sequence[StepView]
     has_output: bool = False
+    continued_as: str | None = None  # the run that goes on for it
     allowed_actions: Sequence[str] = ()
     audit: Sequence[DeedView] = ()
 

@@ -13,7 +13,7 @@ from wfcelery.clock import uuid7
 from wfcelery.definition.values import dumps, loads
 from wfcelery.store.database import Tx
 from wfcelery.store.schema import Value, inbox
-from wfcelery.store.statements import Statement, by_the_way, clock, later, one
+from wfcelery.store.statements import Statement, by_the_way, clock, is_one_of, later, one
 
 RING_AFTER = 1.0  # seconds after which the sweep rings for a fact whose own ring was lost
 
@@ -62,6 +62,18 @@ def put_all(tx: Tx, runs: Sequence[tuple[str, UUID]], fact: str, data: dict[str,
     """The same for each of these (organization, run)."""
     text = dumps(data)
     tx.many(_PUT, [{"id": uuid7(), "organization_id": org, "run": run, "fact": fact, "data": text} for org, run in runs])
+
+
+_HAND_ON = Statement(
+    sa.update(inbox)
+    .where(inbox.c.run == one("run", sa.Uuid), is_one_of(by_the_way(inbox.c.fact), ("cancel", "terminate", "pause", "resume")))
+    .values(run=one("next_run", sa.Uuid))
+)
+
+
+def hand_on(tx: Tx, run: UUID, next_run: UUID) -> None:
+    """What was asked of a run as a whole, and comes too late for it, is asked of the one that goes on for it."""
+    tx.execute(_HAND_ON, {"run": run, "next_run": next_run})
 
 
 def read(tx: Tx, run: UUID, many: int) -> list[InboxRow]:

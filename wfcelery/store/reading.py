@@ -45,6 +45,7 @@ class RunRecord:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    continued_as: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class Outcome:
     error: dict[str, Any] | None
     reason: str | None
     age: float  # seconds from its start to its end, or until now
+    continued_as: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ _RUN = (
     run.c.created_at,
     run.c.started_at,
     run.c.ended_at,
+    run.c.continued_as,
 )
 _STEP = (
     step.c.id,
@@ -159,7 +162,9 @@ _STEP = (
 _OF_RUN = run.c.id == one("run", sa.Uuid)
 _AGE = seconds_until(sa.func.coalesce(run.c.ended_at, clock())) - seconds_until(run.c.created_at)
 _OUTCOME = Statement(
-    sa.select(run.c.workflow, run.c.status, run.c.output, run.c.error, run.c.reason, _AGE, run.c.organization_id).where(_OF_RUN)
+    sa.select(run.c.workflow, run.c.status, run.c.output, run.c.error, run.c.reason, _AGE, run.c.continued_as, run.c.organization_id).where(
+        _OF_RUN
+    )
 )
 _INPUT = Statement(sa.select(run.c.input, run.c.organization_id).where(_OF_RUN))
 _RUN_BY_ID = Statement(sa.select(*_RUN).where(_OF_RUN))
@@ -212,8 +217,8 @@ def outcome(tx: Tx, id: UUID) -> Outcome | None:  # noqa: A002
     rows = tx.execute(_OUTCOME, {"run": id}).rows
     if not rows:
         return None
-    workflow, status, output, error, reason, age, _ = rows[0]
-    return Outcome(workflow, status, output, _value(error), reason, float(age))
+    workflow, status, output, error, reason, age, continued, _ = rows[0]
+    return Outcome(workflow, status, output, _value(error), reason, float(age), continued)
 
 
 def input_of(tx: Tx, id: UUID) -> Any:  # noqa: A002

@@ -19,6 +19,7 @@ from wfcelery.store import items
 from wfcelery.store.database import Tx
 from wfcelery.store.payloads import Payloads, sealed
 from wfcelery.store.schema import Instant, Value, dead_letter, history, inbox, run, step
+from wfcelery.store.starting import continue_run
 from wfcelery.store.statements import Ids, Parameters, Statement, among, by_the_way, clock, is_one_of, later, one
 from wfcelery.store.waits import save_waits
 
@@ -295,6 +296,8 @@ def save(tx: Tx, decision: Decision, rings: bool = True) -> None:
         if decision.moved is not None:
             given = {"run": row.id, "organization_id": row.organization_id, "definition": row.definition, "input": dumps(row.input)}
             tx.execute(_MOVED, given)
+        if decision.next_run is not None:
+            continue_run(tx, row, decision.next_run, rings=rings)
         _save_steps(tx, decision, rings)
         save_waits(tx, decision)
         if decision.retried:  # before the letters of those that have failed again in this very commit

@@ -55,6 +55,7 @@ run = sa.Table(
     sa.Column("open_steps", sa.Integer, nullable=False, server_default="0"),
     sa.Column("open_waits", sa.Integer, nullable=False, server_default="0"),
     sa.Column("parent_step", sa.Uuid),
+    sa.Column("continued_as", sa.Uuid),  # the run that goes on for it
     sa.Column("key", sa.Text),
     sa.Column("active_key", sa.Text),
     sa.Column("queue", sa.Text),

@@ -11,8 +11,12 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from wfcelery.core.decision import NextRun
+from wfcelery.core.rows import RunRow
 from wfcelery.core.states import RUN_ENDED, RunStatus
-from wfcelery.definition.values import dumps
+from wfcelery.definition.values import dumps, loads
+from wfcelery.errors import RowChanged
+from wfcelery.store import inbox
 from wfcelery.store.database import Tx
 from wfcelery.store.schema import Instant, Value, run
 from wfcelery.store.statements import Statement, clock, is_one_of, later, one
@@ -118,6 +122,42 @@ def insert_run(tx: Tx, new: NewRun) -> bool:
         "deadline_in": new.deadline_in,
     }
     return tx.execute(_INSERT, given).count == 1
+
+
+_TERMS = Statement(sa.select(run.c.input_digest, run.c.active_key, run.c.tags, run.c.deadline).where(run.c.id == one("run", sa.Uuid)))
+_HAND_ON = Statement(
+    sa.update(run).where(run.c.id == one("run", sa.Uuid)).values(active_key=sa.null(), continued_as=one("next_run", sa.Uuid))
+)
+
+
+def continue_run(tx: Tx, old: RunRow, new: NextRun, *, rings: bool) -> None:
+    """Start the run that goes on for one that ends in this transaction: with its key, tags, queue and priority.
+
+    Its input digest is the first one's, so that whoever starts by the same key and input is given the run that goes on for it. What
+    else was asked of the old run is asked of the new one.
+    """
+    digest, key, tags, deadline = tx.execute(_TERMS, {"run": old.id}).rows[0]
+    tx.execute(_HAND_ON, {"run": old.id, "next_run": new.id})
+    born = NewRun(
+        id=new.id,
+        organization_id=old.organization_id,
+        workflow=old.workflow,
+        definition=old.definition,
+        input=dumps(new.input),
+        input_digest=digest,
+        key=key,
+        queue=old.queue,
+        priority=old.priority,
+        tags=loads(tags) if tags else (),
+        deadline=deadline if new.deadline_in is None else None,
+        deadline_in=new.deadline_in,
+        rings=rings,
+    )
+    if not insert_run(tx, born):
+        raise RowChanged(f"the key of run {old.id}", "free for the run that goes on for it")
+    inbox.hand_on(tx, old.id, new.id)
+    if new.paused:
+        inbox.put(tx, old.organization_id, new.id, "pause", {"reason": "the run before it was paused", "by": None})
 
 
 def find_by_key(tx: Tx, organization_id: str, workflow: str, key: str) -> Found | None:

@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from wfcelery.definition.model import Definition
+from wfcelery.definition.model import Definition, Task
 from wfcelery.definition.problems import problems, read
+
+_WORDS = get_args(Task.model_fields["type"].annotation)
+TYPES = f"{', '.join(_WORDS[:-1])} or {_WORDS[-1]}"
 
 
 def task(name: str, **more: Any) -> dict[str, Any]:
@@ -108,8 +111,8 @@ WRONG: list[tuple[str, list[dict[str, Any]], dict[str, Any], str]] = [
     ("required default", [A], {"parameters": {"x": {"required": True, "default": 1}}}, "parameters.x.default: a required parameter needs no default"),
     ("unknown key", [task("a", on_sucess="b"), B], {}, "tasks.a.on_sucess: there is no such key; did you mean on_success?"),
     ("unknown key in retry", [task("a", retry={"cuont": 3})], {}, "tasks.a.retry.cuont: there is no such key; did you mean count?"),
-    ("unknown type", [task("a", type="slep")], {}, "tasks.a.type: it is one of action, sleep, wait, parallel, end or fail, not 'slep'; did you mean sleep?"),
-    ("type of later", [task("a", type="approval")], {}, "tasks.a.type: it is one of action, sleep, wait, parallel, end or fail, not 'approval'"),
+    ("unknown type", [task("a", type="slep")], {}, f"tasks.a.type: it is one of {TYPES}, not 'slep'; did you mean sleep?"),
+    ("type of none", [task("a", type="telegram")], {}, f"tasks.a.type: it is one of {TYPES}, not 'telegram'"),
     ("wrong type", [task("a", priority="high")], {}, "tasks.a.priority: it is a whole number, not 'high'"),
     ("out of bounds", [task("a", priority=300)], {}, "tasks.a.priority: it should be less than or equal to 255"),
     ("no name", [{"action": "x"}], {}, "tasks[0].name: it is missing"),
@@ -184,12 +187,12 @@ def test_more_than_twenty_thousand_tasks_are_too_many() -> None:
 def test_what_follows_from_a_problem_is_not_told() -> None:
     found = told(
         task("reserve"),
-        task("approve", type="approval", after="reserve"),
+        task("approve", type="telegram", after="reserve"),
         task("charge", after="approve", input={"x": "{{ task.reserve.result }}", "y": "{{ task.approve.result }}"}),
         task("ship", needs=["charge"], input={"x": "{{ task.reserve.result }}"}),
     )
 
-    assert found == ["tasks.approve.type: it is one of action, sleep, wait, parallel, end or fail, not 'approval'"]
+    assert found == [f"tasks.approve.type: it is one of {TYPES}, not 'telegram'"]
 
 
 def test_a_document_that_is_no_definition_at_all_is_told() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,11 @@ from hypothesis import strategies as st
 
 from wfcelery.authoring.yaml import load_yaml, read_yaml
 from wfcelery.definition.compile import compile_plan
+from wfcelery.definition.model import Task
 from wfcelery.errors import DefinitionProblems
+
+_WORDS = get_args(Task.model_fields["type"].annotation)
+TYPES = f"{', '.join(_WORDS[:-1])} or {_WORDS[-1]}"
 
 ORDER = """\
 name: fulfil
@@ -57,7 +62,7 @@ tasks:
     after: [resrve]
     timeout: 5 parsecs
   - name: approve
-    type: approval
+    type: telegram
   - name: ship
     action: shop.ship
     input:
@@ -77,7 +82,7 @@ def test_eight_faults_are_eight_problems_with_their_lines() -> None:
         "fulfil.yaml:7: tasks.reserve.retry.cuont: there is no such key; did you mean count?",
         "fulfil.yaml:10: tasks.charge.after[0]: there is no task 'resrve'; did you mean reserve?",
         "fulfil.yaml:11: tasks.charge.timeout: '5 parsecs' is not a span of time; write 30, 30s, 5m, 12h or 2d",
-        "fulfil.yaml:13: tasks.approve.type: it is one of action, sleep, wait, parallel, end or fail, not 'approval'",
+        f"fulfil.yaml:13: tasks.approve.type: it is one of {TYPES}, not 'telegram'",
         "fulfil.yaml:17: tasks.ship.input.id: {{ parameters.ordr }}: there is no parameter 'ordr'; did you mean order?",
         "fulfil.yaml:18: tasks.ship.input.paid: it looks at label, which need not have ended by then: "
         "add needs: [label] for its value, or after: [label]",
