@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     )
     from wfcelery.authoring.options import Retry
     from wfcelery.authoring.regions import region
-    from wfcelery.authoring.secrets import secret
+    from wfcelery.authoring.secrets import Secret, secret
     from wfcelery.authoring.tracing import End
     from wfcelery.errors import (
         AttemptCancelled,
@@ -111,6 +111,7 @@ __all__ = [
     "RunFailed",
     "RunTimedOut",
     "Schedule",
+    "Secret",
     "Step",
     "StepContext",
     "StepError",
@@ -184,7 +185,7 @@ _HOMES = {
     "publish required sleep sleep_until succeeded text timed_out when",
     "wfcelery.authoring.options": "Retry",
     "wfcelery.authoring.regions": "region",
-    "wfcelery.authoring.secrets": "secret",
+    "wfcelery.authoring.secrets": "Secret secret",
     "wfcelery.authoring.tracing": "End",
     "wfcelery.errors": "AttemptCancelled AuthoringError CannotRead DefinitionProblems Failed GiveUp InProgress InvalidInput "
     "InvalidSchedule KeyConflict NotAllowedNow NotFound RetryLater RunCancelled RunFailed RunTimedOut StepError StillRunning WfceleryError",

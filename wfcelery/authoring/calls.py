@@ -17,6 +17,7 @@ from wfcelery.authoring.registry import StepSpec
 from wfcelery.authoring.shape import POSITIONAL, told
 from wfcelery.authoring.tracing import current_trace, looked_at, refusal, templated, written_out
 from wfcelery.definition.expressions import bare
+from wfcelery.definition.redaction import text_of
 from wfcelery.definition.spans import seconds
 from wfcelery.errors import AuthoringError, CannotCarry
 
@@ -98,6 +99,8 @@ def said_of(spec: StepSpec, options: Mapping[str, Any], named: Mapping[str, Any]
         if options.get(name) is not None:
             said[name] = seconds(options[name])
     said |= said_of_gates(options, templated)
+    if spec.shape.secret_result:
+        said["secret"] = sorted(map(text_of, spec.shape.secret_result))
     if "retry" in options:
         retry: Retry = options["retry"] or NO_RETRY
         said["retry"] = retry.document()

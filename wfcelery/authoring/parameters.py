@@ -7,9 +7,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import PydanticInvalidForJsonSchema, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from wfcelery.authoring.shape import Shape, told
+from wfcelery.authoring.shape import Shape, schema_of, told
 from wfcelery.errors import AuthoringError, CannotCarry, InvalidInput
 
 _UNSAID = inspect.Parameter.empty
@@ -28,7 +28,7 @@ class Parameters:
 
     def _document(self, name: str, parameter: inspect.Parameter) -> dict[str, Any]:
         adapter = self.shape.adapters.get(name)
-        schema = {} if adapter is None else _schema(adapter)
+        schema = {} if adapter is None else schema_of(adapter)
         schema.pop("default", None)
         if "required" in schema:  # of its fields; in a definition `required` says whether the parameter has to be given
             schema["allOf"] = [*schema.get("allOf", ()), {"required": schema.pop("required")}]
@@ -64,10 +64,3 @@ class Parameters:
             wrong.extend(told(error, name))
         except CannotCarry as error:
             wrong.append((f"{name}{'' if error.path.startswith('[') else '.'}{error.path}" if error.path else name, error.why))
-
-
-def _schema(adapter: TypeAdapter[Any]) -> dict[str, Any]:
-    try:
-        return dict(adapter.json_schema(mode="validation", by_alias=False))
-    except PydanticInvalidForJsonSchema:
-        return {}  # JSON has no word for it; the function's own process still checks it

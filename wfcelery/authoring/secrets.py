@@ -10,6 +10,18 @@ from wfcelery.authoring.references import Reference
 from wfcelery.authoring.tracing import current_trace, refusal
 
 T = TypeVar("T")
+
+
+class Secret:
+    """Marks what people must not read: `card: Annotated[str, Secret()]`, of a parameter, a field of a model, or a step's result.
+
+    It is stored and passed on as it is; the command line, errors and logs show `***`. pydantic's `SecretStr` says the same.
+    """
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {**handler(schema), "secret": True}
+
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
 
 

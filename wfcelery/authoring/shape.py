@@ -14,10 +14,19 @@ from types import NoneType
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUndefinedAnnotation, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    PydanticInvalidForJsonSchema,
+    PydanticSchemaGenerationError,
+    PydanticUndefinedAnnotation,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails, to_json, to_jsonable_python
 
 from wfcelery.definition.extent import check_extent
+from wfcelery.definition.redaction import Paths, of_schema
 from wfcelery.definition.values import decode, encode
 from wfcelery.errors import AuthoringError, CannotBind, CannotCarry
 
@@ -199,6 +208,21 @@ class Shape:
         return None if self._promised is Any else self._adapter("its result", self._promised)
 
     @cached_property
+    def secret_result(self) -> Paths:
+        """The secret fields of what it gives back; none where its annotation cannot be looked at."""
+        try:
+            adapter = self.result
+        except AuthoringError:  # told where the function is called
+            return frozenset()
+        return frozenset() if adapter is None else of_schema(schema_of(adapter))
+
+    @cached_property
+    def secret_parameters(self) -> Paths:
+        """The secret places in what it takes, by its parameters' names."""
+        found = ((name, of_schema(schema_of(adapter))) for name, adapter in self.adapters.items())
+        return frozenset((name, *path) for name, paths in found for path in paths)
+
+    @cached_property
     def _promised(self) -> Any:
         return self._returns if self._returns is not _UNSAID else self.hints.get("return", Any)
 
@@ -208,6 +232,20 @@ class Shape:
         except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation):
             shown = getattr(hint, "__name__", str(hint))
             raise AuthoringError(f"{self.name}: {where} is annotated {shown}, which pydantic cannot carry to another process") from None
+
+
+class _Schemas(GenerateJsonSchema):
+    """Says nothing of what a schema leaves out: nobody is asked to mend that."""
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - pydantic's own
+
+
+def schema_of(adapter: TypeAdapter[Any]) -> dict[str, Any]:
+    """The JSON schema of a type."""
+    try:
+        return dict(adapter.json_schema(mode="validation", by_alias=False, schema_generator=_Schemas))
+    except PydanticInvalidForJsonSchema:
+        return {}  # JSON has no word for it; the function's own process still checks it
 
 
 def stored_by_itself(value: Any) -> Any:

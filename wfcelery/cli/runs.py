@@ -20,6 +20,7 @@ from wfcelery.definition.spans import seconds
 from wfcelery.errors import StillRunning
 
 if TYPE_CHECKING:
+    from wfcelery.service.context import Context
     from wfcelery.service.views import CommitView
 
 ENDED = ("succeeded", "failed", "cancelled", "timed_out")
@@ -61,8 +62,10 @@ def start(ctx: click.Context, /, workflow: str, input: str, wait: bool, as_json:
     given = {name: value for name, value in options.items() if value not in (None, ())}
     run = start_workflow(workflow, json_object(input), **given)
     if wait:
-        result = run.result()
-        click.echo(json.dumps(result, default=str))
+        from wfcelery.service.values import output_of
+
+        run.result()  # raises what became of it
+        click.echo(json.dumps(output_of(context(ctx), UUID(run.id))))
     elif as_json:
         click.echo(json.dumps({"id": run.id, "key": run.key}))
     else:
@@ -119,21 +122,39 @@ def list_(ctx: click.Context, /, quiet: bool, as_json: bool, status: tuple[str, 
 @click.argument("run")
 @click.option("--items", is_flag=True, help="Every item of a fan-out, not only those that did not succeed.")
 @click.option("--history", is_flag=True, help="What each commit recorded instead, oldest first.")
+@click.option("--values", is_flag=True, help="Inputs, variables and results instead; what is secret in them is ***.")
 @_json
 @click.pass_context
-def show(ctx: click.Context, /, run: str, items: bool, history: bool, as_json: bool) -> None:
+def show(ctx: click.Context, /, run: str, items: bool, history: bool, values: bool, as_json: bool) -> None:
     """One run as a tree: its steps, their attempts, durations and errors."""
     from wfcelery.service import runs as service
 
     view = service.shown(context(ctx), run)
     if history:
         _show_history(service.told(context(ctx), UUID(view.id)), as_json)
+    elif values:
+        _show_values(context(ctx), UUID(view.id), as_json)
     elif as_json:
         output.as_json(view)
     else:
         from wfcelery.cli.trees import tree_of
 
         output.console().print(tree_of(view, items))
+
+
+def _show_values(context: Context, run: UUID, as_json: bool) -> None:
+    from wfcelery.service.values import values_of
+
+    found = values_of(context, run)
+    if as_json:
+        output.as_json(found)
+        return
+    told = [{"of": "run", "input": found.input, "output": found.output}, {"of": "variables", "output": found.variables}]
+    for each in found.steps:
+        name = each.name if each.item is None else f"{each.name}[{each.item}]"
+        told.append({"of": name, "input": each.input, "output": each.output})
+    texts = [{key: value if key == "of" else json.dumps(value) for key, value in row.items() if value is not None} for row in told]
+    output.rows(texts, ("of", "input", "output"))
 
 
 def _show_history(commits: Sequence[CommitView], as_json: bool) -> None:

@@ -13,6 +13,7 @@ from wfcelery.definition.model import signature as signature_of
 from wfcelery.definition.ordering import node_names, topological
 from wfcelery.definition.plan import NOTHING, Edge, Gate, Node, Plan, RetryPolicy
 from wfcelery.definition.regions import closed_by, passed_by
+from wfcelery.definition.secrecy import secrecy_of
 from wfcelery.definition.shares import Share
 from wfcelery.errors import DefinitionProblems
 
@@ -48,6 +49,7 @@ class _Compiler:
         self.ways = ways
         self.tasks = {task.name: (task, block) for task, block in definition.every_task()}
         self.on_error = on_error_of(definition)
+        self.secrecy = secrecy_of(definition)
         self.conditional = conditional_blocks(definition)
         self.closed_by, self.passed_by = closed_by(definition), passed_by(definition)
         self.barred = frozenset(name for closed in self.closed_by.values() for name in closed)
@@ -120,6 +122,7 @@ class _Compiler:
             queue=task.queue,
             priority=task.priority,
             commit=task.commit,
+            hides=self.secrecy.inputs.get(name, frozenset()),
             gates=gates,
             reads=_reads(
                 *(when, with_items, each, item_when, arguments, duration, until, key, *publish.values(), *decision),

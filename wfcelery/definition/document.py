@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from wfcelery.definition.expressions import bare
 from wfcelery.definition.gating import BreakerSpec, LimitSpec, MaybeRate
+from wfcelery.definition.redaction import ANY, path_of, text_of
 from wfcelery.definition.shares import written
 from wfcelery.definition.spans import seconds
 from wfcelery.definition.values import MARK, encode, mark_of
@@ -117,6 +118,14 @@ def _branches(value: Any) -> Any:
     )
 
 
+def _secret(value: Any) -> Any:
+    """`true` for all of a result, a path, or a list of them."""
+    if value is True or value is False:
+        return (ANY,) if value else ()
+    names = _names(value)
+    return tuple(sorted({text_of(path_of(name)) for name in names})) if all(isinstance(name, str) for name in names) else names
+
+
 def _label(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -208,6 +217,7 @@ class Task(_Strict):
     queue: Annotated[str, Field(min_length=1)] | None = None
     priority: Annotated[int, Field(ge=0, le=255)] | None = None
     commit: Literal["group", "each"] = "group"
+    secret: Annotated[tuple[str, ...], BeforeValidator(_secret)] = ()  # fields of its result that people must not read
     limit: LimitSpec | None = None
     lock: Annotated[str, Field(min_length=1)] | None = None
     rate: MaybeRate = None

@@ -17,6 +17,7 @@ from minijinja import Environment, TemplateError
 from wfcelery.definition import functions
 from wfcelery.definition.grammar import FILTERS, TESTS
 from wfcelery.definition.repeating import repeats_of
+from wfcelery.definition.tokens import dotted
 from wfcelery.definition.tree import (
     Binary,
     Call,
@@ -33,7 +34,7 @@ from wfcelery.definition.tree import (
     Unary,
     children,
 )
-from wfcelery.definition.values import MISSING, as_text, decode, dotted, dumps, encode, for_template, walk
+from wfcelery.definition.values import MISSING, as_text, decode, dumps, encode, for_template, walk
 from wfcelery.errors import ExpressionError, ValueProblem
 
 Scope = Mapping[str, Any]

@@ -211,6 +211,11 @@ class Template:
         return frozenset().union(*(expression.tasks for expression in self._shape.copied()))
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it is one text that is one expression."""
+        return isinstance(self._shape, _Whole)
+
+    @property
     def is_secret(self) -> bool:
         """Whether it is one whole reference to a secret."""
         return isinstance(self._shape, _Whole) and (self.expressions[0].path or ("",))[0] == "secret"

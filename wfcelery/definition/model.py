@@ -11,6 +11,7 @@ from typing import Any
 from wfcelery.definition.document import TRANSITIONS, After, Branch, Definition, Parameter, RetrySpec, Task
 from wfcelery.definition.edges import Way, counted, on_error_of, ways_of
 from wfcelery.definition.expressions import bare
+from wfcelery.definition.redaction import of_schema, text_of
 
 __all__ = ["After", "Branch", "Definition", "Parameter", "RetrySpec", "Task", "canonical", "canonical_json", "signature"]
 
@@ -51,7 +52,10 @@ def signature(definition: Definition) -> str:
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    said = {"required": parameter.required, "default": parameter.default}
+    said: dict[str, Any] = {"required": parameter.required, "default": parameter.default}
+    secret = sorted(map(text_of, of_schema(parameter.json_schema)))
+    if secret:  # so that a field that has become secret is so for the runs that are started from then on
+        said["secret"] = secret
     return {**said, "type": parameter.type} if isinstance(parameter.type, str) else said
 
 

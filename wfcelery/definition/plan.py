@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from wfcelery.definition.expressions import Expression, Template
+from wfcelery.definition.redaction import Path
 from wfcelery.definition.shares import Share
 
 # How a node can end, as edges see it. `skipped`: its own `when` was false. `dead`: no way to it was left.
@@ -117,6 +118,7 @@ class Node:
     commit: Literal["group", "each"] = "group"
     gates: tuple[Gate, ...] = ()
     reads: frozenset[str] = NOTHING
+    hides: frozenset[Path] = frozenset()  # secret places in its input: what stands there is in no error and no log
     # gate: what its result is; end: what the run returns; fail: what its error says; continue_as_new: the input of the next run
     result: Template | None = None
     code: str | None = None  # fail: the code of its error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from wfcelery.definition.values import MARK, mark_of
@@ -44,6 +44,11 @@ def holds_secrets(stored: Any) -> bool:
     if mark is None:
         return any(map(holds_secrets, stored.values()))
     return mark[0] == "secret" or (mark[0] == "literal" and any(map(holds_secrets, mark[1].values())))
+
+
+def quotable(texts: Iterable[str]) -> Iterator[str]:
+    """Those that a text could be said to quote: not one that is found in every other sentence."""
+    return (text for text in texts if len(text) >= _SHORTEST)
 
 
 def cleaned(text: str, secrets: Iterable[str]) -> str:

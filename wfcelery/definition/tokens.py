@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from wfcelery.errors import ExpressionError
 
@@ -58,3 +59,14 @@ def unescaped(text: str) -> str:
         return text[1:-1]
     # JSON writes what is beyond 16 bits as two escapes.
     return _ESCAPE.sub(one, text[1:-1]).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """A path as it is written."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text and part.isidentifier() else f"[{part!r}]" if text else part
+    return text

@@ -18,16 +18,18 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 
 from wfcelery.definition.extent import MOST_VALUES, check_extent, too_many
+from wfcelery.definition.tokens import dotted
 from wfcelery.errors import CannotCarry, CannotRead, ExpressionError, Failed, StepError, ValueProblem
 
 MARK = "$wf"
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "MISSING"})()  # what `walk` finds where nothing is
 
 _DEEPEST = 120  # levels of stored form; what a template puts around a value must still be readable: JSON readers stop at 200
+_HIDING = (SecretStr, SecretBytes, Secret)
 _LONGEST_INTEGER = 10**4000  # JSON readers, ours included, stop at 4,300 digits
 
 # (root, name) -> the parameter's or variable's value, or the task's {"result": ..., "error": ...}
@@ -86,6 +88,8 @@ def _encode_other(value: Any, path: str, depth: int, room: list[int]) -> Any:
         return _integer(int(value), path)
     if isinstance(value, float):
         return _number(float(value), path)
+    if isinstance(value, _HIDING):
+        return _encode(value.get_secret_value(), path, depth, room)  # it stays whole for replay; whoever shows it hides it
     if isinstance(value, BaseModel):
         check_extent(value)
         return _encode(_jsonable_leaves(value.model_dump(mode="python")), path, depth + 1, room)
@@ -126,7 +130,7 @@ def _jsonable_leaves(value: Any) -> Any:
         return {key: _jsonable_leaves(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, AbstractSet)):
         return [_jsonable_leaves(item) for item in value]
-    if value is None or isinstance(value, (str, int, float, datetime, date, time, Decimal, UUID, bytes, Enum, Failed)):
+    if value is None or isinstance(value, (str, int, float, datetime, date, time, Decimal, UUID, bytes, Enum, Failed, *_HIDING)):
         return value
     try:
         return to_jsonable_python(value)
@@ -348,17 +352,6 @@ def _readable(stored: Any) -> Any:
     if is_kept_back(stored):
         raise _unread(stored[MARK][0])
     return stored
-
-
-def dotted(path: Iterable[str | int]) -> str:
-    """A path as it is written."""
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            text += f".{part}" if text and part.isidentifier() else f"[{part!r}]" if text else part
-    return text
 
 
 def walk(stored: Any, path: Iterable[str | int]) -> Any:

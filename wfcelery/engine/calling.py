@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,8 @@ from wfcelery.core.draft import as_seen, lookup_in, scope_of
 from wfcelery.core.events import Fact, Failed, Parked, Succeeded
 from wfcelery.core.keys import idempotency_key
 from wfcelery.core.rows import NO_ITEM, Ended, StepRow
+from wfcelery.definition.redaction import texts_at
+from wfcelery.definition.secrets import quotable
 from wfcelery.definition.values import dumps, references, resolve
 from wfcelery.engine.apply import Known
 from wfcelery.engine.patience import until_answered
@@ -29,6 +32,9 @@ def attempt_of(runtime: Runtime, row: StepRow, known: Known) -> Outcome:
         template = known.plan.nodes[row.name].input
         if template is not None and "secret" in template.roots:
             call = with_secrets(runtime.settings.secrets, call)
+        hides = known.plan.nodes[row.name].hides
+        if hides:
+            call = replace(call, secrets=(*call.secrets, *quotable(texts_at(call.input, hides))))
     except ExpressionError as problem:  # what is recorded stays as it is: waiting for other code would not help
         return Raised({"type": "ExpressionError", "code": None, "message": str(problem)[:500]}, final=True)
     except (ValueProblem, CannotRead, Unknown) as problem:

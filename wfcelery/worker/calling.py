@@ -16,8 +16,10 @@ from wfcelery.authoring.registry import Registry, StepSpec
 from wfcelery.authoring.run_data import RunData
 from wfcelery.authoring.shape import Shape
 from wfcelery.core.rows import NO_ITEM
-from wfcelery.definition.secrets import cleaned
+from wfcelery.definition.redaction import texts_at
+from wfcelery.definition.secrets import cleaned, quotable
 from wfcelery.engine.ports import Call, CannotBegin, Outcome, Policy, Raised, Returned
+from wfcelery.engine.secrets import spared
 from wfcelery.errors import CannotBind, CannotCarry
 from wfcelery.service.run_data import KeptData
 from wfcelery.worker.adopting import policy_of, refusals
@@ -119,11 +121,14 @@ class TaskCaller:
             args, kwargs = self._bind(known, task, call)
         except CannotBind as problem:
             return CannotBegin(str(problem))
+        if known.shape.secret_parameters:
+            quotes = quotable(texts_at(call.input or {}, known.shape.secret_parameters))
+            call = replace(call, secrets=(*call.secrets, *quotes))
         own = call.retry is None and known.adopted and known.retry is None
         attempt = Attempt(task, call, known, call.retry or policy.retry, own)
         if policy.transactional and self.transactions is not None and not known.elsewhere(call.input or {}):
-            return self._transactional(attempt, policy, args, kwargs)
-        return self._trace(attempt, args, kwargs, None)
+            return spared(self._transactional(attempt, policy, args, kwargs), call.secrets)
+        return spared(self._trace(attempt, args, kwargs, None), call.secrets)
 
     # ---- what is called ----------------------------------------------------------------------------------------------
 
