@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         KeyConflict,
         NotAllowedNow,
         NotFound,
+        QuotaExceeded,
         RetryLater,
         RunCancelled,
         RunFailed,
@@ -103,6 +104,7 @@ __all__ = [
     "Limit",
     "NotAllowedNow",
     "NotFound",
+    "QuotaExceeded",
     "Rate",
     "Retry",
     "RetryLater",
@@ -188,7 +190,8 @@ _HOMES = {
     "wfcelery.authoring.secrets": "Secret secret",
     "wfcelery.authoring.tracing": "End",
     "wfcelery.errors": "AttemptCancelled AuthoringError CannotRead DefinitionProblems Failed GiveUp InProgress InvalidInput "
-    "InvalidSchedule KeyConflict NotAllowedNow NotFound RetryLater RunCancelled RunFailed RunTimedOut StepError StillRunning WfceleryError",
+    "InvalidSchedule KeyConflict NotAllowedNow NotFound QuotaExceeded RetryLater RunCancelled RunFailed RunTimedOut StepError "
+    "StillRunning WfceleryError",
     "wfcelery.service.definition_handles": "DefinitionVersion aarchive_definition apublish_definition archive_definition "
     "aunarchive_definition publish_definition unarchive_definition",
     "wfcelery.service.events": "asend_event send_event",

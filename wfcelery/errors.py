@@ -1,17 +1,12 @@
 """Everything wfcelery raises, in one tree.
 
     WfceleryError
-    ├── RetryLater, GiveUp              raised by a step's own code: how its attempt shall end
+    ├── RetryLater, QuotaExceeded, GiveUp  raised by a step's own code: how its attempt shall end
     ├── AttemptCancelled                raised by check_cancelled() in a step whose run is being cancelled
-    ├── RunEnded
-    │   ├── RunFailed
-    │   ├── RunCancelled
-    │   └── RunTimedOut
+    ├── RunEnded: RunFailed, RunCancelled, RunTimedOut
     ├── StillRunning                    result(timeout=) was not enough
     ├── InProgress                      once(): another caller is at it
-    ├── NotFound
-    ├── KeyConflict
-    ├── NotAllowedNow
+    ├── NotFound, KeyConflict, NotAllowedNow
     ├── InvalidInput
     │   └── InvalidSchedule             everything wrong with a schedule
     ├── InvalidText                     a text that no database can hold
@@ -27,7 +22,7 @@
     │   ├── ExpressionError             a template or condition that cannot be evaluated
     │   └── InvalidSpan (a ValueError)  not a length of time
     └── InternalError                   ours; never the reader's doing
-        ├── IllegalTransition
+        ├── IllegalTransition           no way leads there
         └── RowChanged                  a row is no longer what it was read as: load and decide again
 
 The text is one sentence that somebody can act on; the facts are attributes. `code` is stable over
@@ -102,6 +97,12 @@ class RetryLater(WfceleryError):
         super().__init__(f"again after {after}" + (f": {reason}" if reason else ""))
         self.after = after
         self.reason = reason
+
+
+class QuotaExceeded(RetryLater):
+    """What the step uses is used up: its run is paused with the reason `quota`, and goes on after that time. It spends no retry."""
+
+    code = "quota"
 
 
 class GiveUp(WfceleryError):

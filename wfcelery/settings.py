@@ -141,6 +141,10 @@ class Settings(BaseSettings):
     mend_redis: bool = Field(default=True, description="Whether redis:// uses the transport that survives a restart of Redis.")
     strict_versions: bool = Field(default=False, description="Whether a changed body under a used version label is an error.")
     definitions: str | None = Field(default=None, description="A folder of YAML definitions that a worker publishes when it starts.")
+    quota_hook: str | None = Field(
+        default=None,
+        description="Dotted path of a function that is asked whether a run may begin, or go on after a pause for quota.",
+    )
     organization_id: str = Field(default="default", description="The organization of runs that name none.")
     input_limit: int = Field(default=1_048_576, ge=1, description="Bytes of a run's input, of a step's input and of a result, as stored.")
     payload_by_reference: int = Field(

@@ -22,6 +22,7 @@ from wfcelery import (
     InvalidSchedule,
     KeyConflict,
     Limit,
+    QuotaExceeded,
     Rate,
     Retry,
     RetryLater,
@@ -429,6 +430,8 @@ def ask_the_bank(order_id: int) -> str:
 def careful_charge(order_id: int) -> Receipt:
     if current_step().attempt > 3:
         raise GiveUp("card refused")
+    if current_step().attempt > 2:
+        raise QuotaExceeded("10m", "the bank lets no more through")
     current_step().heartbeat({"at": 1})
     current_step().check_cancelled()
     if once(f"bank-{order_id}", ask_the_bank, order_id, expires="24h", wait="10s"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from getpass import getuser
 from typing import TYPE_CHECKING, Any
 
@@ -61,9 +62,10 @@ def terminate(ctx: click.Context, /, run: tuple[str, ...], reason: str | None, b
 
 @_verb
 @_reason
-def pause(ctx: click.Context, /, run: tuple[str, ...], reason: str | None, by: str | None, **how: Any) -> None:
+@click.option("--until", metavar="SPAN|TIME", help="Go on by themselves after this span, such as 2h, or at this time.")
+def pause(ctx: click.Context, /, run: tuple[str, ...], reason: str | None, by: str | None, until: str | None, **how: Any) -> None:
     """Let nothing new begin in runs until they are resumed; what is under way ends as it ends."""
-    _ask(ctx, run, "pause", reason, by, **how)
+    _ask(ctx, run, "pause", reason, by, until=until, **how)
 
 
 @_verb
@@ -88,18 +90,19 @@ def _ask(
     as_json: bool,
     where: str | None,
     yes: bool,
+    until: str | None = None,
 ) -> None:
     from wfcelery.service import asking
     from wfcelery.service.bulk import of_runs
 
     bulk.one_or_many(runs, where, yes)
-    here = context(ctx)
+    here, more = context(ctx), asking.end_of_pause(_moment(until))
     if where is not None:
-        bulk.told(of_runs(here, verb, where, reason=reason, by=by or getuser(), yes=yes), as_json)
+        bulk.told(of_runs(here, verb, where, reason=reason, by=by or getuser(), yes=yes, more=more), as_json)
         return
     for one in runs:
         found = _that_can(here, one, verb)
-        asking.ask(here, found.id, verb, reason, by or getuser())
+        asking.ask(here, found.id, verb, reason, by or getuser(), more)
         if as_json:
             click.echo(json.dumps({"id": str(found.id), "asked": verb, "reason": reason}))
         else:
@@ -120,6 +123,14 @@ def _ask_of_step(ctx: click.Context, runs: tuple[str, ...], step: str, reason: s
             click.echo(json.dumps({"id": str(found.id), "step": step, "asked": "cancel", "reason": reason}))
         else:
             output.say(f"{found.id}: cancel of {step} asked for")
+
+
+def _moment(until: str | None) -> datetime | str | None:
+    """A date, if it is one; else what may be a span."""
+    try:
+        return None if until is None else datetime.fromisoformat(until)
+    except ValueError:
+        return until
 
 
 def _that_can(here: Context, one: str, verb: str) -> RunRecord:

@@ -10,6 +10,7 @@ from typing import Any
 from wfcelery.core import fan_out, retries
 from wfcelery.core.draft import Draft, digest
 from wfcelery.core.events import Failed, GroupEnded, Lost, Parked, Reported, Succeeded
+from wfcelery.core.pausing import over_quota
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import StepStatus
 from wfcelery.core.step_machine import bury, end, ended_by_itself, is_current, make_ready, whence
@@ -48,6 +49,11 @@ def on_failed(draft: Draft, fact: Failed) -> None:
     """An attempt raised or its deadline passed: try again, or end with it."""
     row = draft.by_id(fact.step)
     if row is None or not is_current(row, fact.token):
+        return
+    if fact.quota is not None:
+        row.error = dict(fact.error)
+        over_quota(draft, fact.quota)
+        put_back(draft, row, 0.0, "step_put_off", error=fact.error)
         return
     if row.gates is not None:
         draft.decision.failing.append(row.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -87,6 +88,7 @@ class Decision:
     next_run: NextRun | None = None  # which is started in the same commit
     moved: Plan | None = None  # the plan that the run goes by from this commit on
     kept: StepRow | None = None
+    resumes: tuple[float | None, datetime | None] | None = None  # a pause's own end: after so many seconds, or at a time; or none
     ended: bool = False  # the run reached its end in this commit
     ignored: str | None = None  # nothing to write: late and repeated facts are normal life
 

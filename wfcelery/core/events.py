@@ -35,7 +35,8 @@ class Failed:
     """An attempt raised, or its deadline passed. `error` is sanitized: type, code, message.
 
     `retry_in`: seconds the code asked for (`RetryLater`, an adopted task's own retry). `final`: no
-    further attempt, whatever the policy says. `policy`: what the code says, where the definition is silent.
+    further attempt, whatever the policy says. `policy`: what the code says, where the definition is silent. `quota`: seconds
+    for which the code may not go on; that is no failure.
     """
 
     step: UUID
@@ -46,6 +47,7 @@ class Failed:
     final: bool = False
     policy: RetryPolicy | None = None
     elapsed: float | None = None  # seconds since the first attempt began
+    quota: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +148,12 @@ class TerminateAsked:
 
 @dataclass(frozen=True, slots=True)
 class PauseAsked:
-    """Nothing new shall begin until somebody resumes the run."""
+    """Nothing new shall begin until somebody resumes the run, or by itself until a time: after `delay` seconds, or at `until`."""
 
     reason: str
     by: str | None = None
+    delay: float | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

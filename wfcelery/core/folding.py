@@ -212,6 +212,7 @@ _FACTS: dict[str, Callable[[Folded, Mapping[str, Any]], None]] = {
     "step_retried": _put_back("failures"),
     "step_lost": _put_back("lost"),
     "step_parked": _put_back(None),
+    "step_put_off": _put_back(None),
     "step_handed_back": _becomes(StepStatus.READY),
     "step_reopened": _step_reopened,
     "step_advanced": _nothing,

@@ -17,18 +17,26 @@ from wfcelery.core.run_machine import become
 from wfcelery.core.states import RunStatus, StepStatus
 from wfcelery.core.step_machine import PAUSED
 
+QUOTA = "quota"  # the reason of a pause that ends when there is quota again
 _GOING_ON = (RunStatus.RUNNING, RunStatus.WAITING)
 
 
 def on_pause_asked(draft: Draft, fact: PauseAsked) -> None:
     """Hold everything that could be claimed; a run that has not begun, or is over, or about to be, refuses."""
-    run = draft.run
-    if run.status not in _GOING_ON or run.ending is not None:
+    if draft.run.status not in _GOING_ON or draft.run.ending is not None:
         _refuse(draft, "pause", fact.by)
         return
+    pause(draft, fact)
+
+
+def pause(draft: Draft, fact: PauseAsked) -> None:
+    """Hold everything that could be claimed, until somebody resumes the run or the pause is over."""
+    run = draft.run
     become(draft, RunStatus.PAUSED)
     run.reason = fact.reason
-    draft.note("run_paused", reason=fact.reason, by=fact.by)
+    draft.decision.resumes = fact.delay, fact.until
+    until = None if fact.until is None else fact.until.isoformat()
+    draft.note("run_paused", reason=fact.reason, by=fact.by, delay=fact.delay, until=until)
     held = [row for row in draft.open_rows() if row.status is StepStatus.READY]
     for row in held:
         row.ring = False
@@ -45,6 +53,7 @@ def on_resume_asked(draft: Draft, fact: ResumeAsked) -> None:
         return
     become(draft, RunStatus.RUNNING)
     run.reason = None
+    draft.decision.resumes = None, None
     draft.note("run_resumed", by=fact.by)
     rows = draft.open_rows()
     released = [row for row in rows if row.status is StepStatus.HELD and row.why == PAUSED]
@@ -57,6 +66,12 @@ def on_resume_asked(draft: Draft, fact: ResumeAsked) -> None:
     for row in rows:
         if row.items_left is not None and is_waiting(row):
             _go_on(draft, row)
+
+
+def over_quota(draft: Draft, seconds: float) -> None:
+    """A step's code may not go on for so long: its run is paused, unless somebody has done that, or it is being ended."""
+    if draft.run.status in _GOING_ON and draft.run.ending is None:
+        pause(draft, PauseAsked(QUOTA, delay=seconds))
 
 
 def _refuse(draft: Draft, verb: str, by: str | None) -> None:

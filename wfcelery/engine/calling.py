@@ -123,7 +123,7 @@ def fact_of(
         node = known.plan.nodes[row.name]
         elapsed = (now - since).total_seconds() if now is not None and since is not None else None
         policy = node.retry or runtime.policy(node).retry
-        return Failed(row.id, row.token, outcome.error, outcome.end, outcome.retry_in, outcome.final, policy, elapsed)
+        return Failed(row.id, row.token, outcome.error, outcome.end, outcome.retry_in, outcome.final, policy, elapsed, outcome.quota)
     assert isinstance(outcome, CannotBegin)
     return parked(runtime, row, outcome.reason, now)
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from wfcelery.core.decision import RingRun
-from wfcelery.core.events import Begun, EventCame, Fact
+from wfcelery.core.events import Begun, EventCame, Fact, PauseAsked
+from wfcelery.core.pausing import QUOTA
 from wfcelery.core.rows import RunRow
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, over_version
 from wfcelery.engine.facts import fact_of
+from wfcelery.engine.quota import not_yet
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.store.database import Tx
 from wfcelery.store.events import take
@@ -34,6 +36,7 @@ class Inbox:
     """Reads a run's inbox under its lock, and remembers exactly which rows it read."""
 
     organization_id: str | None = None  # whose run it must be, where a message said so
+    pause: PauseAsked | None = None  # what a run begins with that may not go on yet
     ids: list[UUID] = field(default_factory=list)
     taken: Sequence[EventCame] = ()  # the events among them that nobody else is about to consume
 
@@ -47,7 +50,21 @@ class Inbox:
         facts.extend(self.taken)
         if run.version == 0 and is_due(tx, run.id):
             facts.append(Begun())
+            if self.pause is not None:
+                facts.append(self.pause)
         return facts
+
+
+def inbox_of(runtime: Runtime, run: UUID, organization_id: str | None = None) -> Inbox:
+    """The run's inbox; where the run has not begun, with the pause that it begins with while there is no quota for it."""
+    pause = None
+    if runtime.settings.quota_hook is not None:
+        with runtime.database.single() as tx:
+            found = see(tx, run)
+        if found is not None and found.due and found.run.version == 0:
+            wait = not_yet(runtime, found.run.organization_id, found.run.workflow)
+            pause = None if wait is None else PauseAsked(QUOTA, delay=wait)
+    return Inbox(organization_id, pause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +83,8 @@ def begin(runtime: Runtime, run: UUID, organization_id: str, keeping: Keeping | 
         if found.run.version != 0:
             return AtRest()
         if not found.due:
+            return None
+        if runtime.settings.quota_hook is not None:
             return None
         plan = runtime.plans.get(tx, found.run.definition)
     return over_version(runtime, (Begun(),), Known(plan, found.run), keeping)
@@ -88,7 +107,7 @@ def drain(
     budget = Budget(SECONDS)
     applied: Applied | None = None
     for number in range(BATCHES):
-        step = apply(runtime, run, Inbox(organization_id), keeping=keeping, kept=kept)
+        step = apply(runtime, run, inbox_of(runtime, run, organization_id), keeping=keeping, kept=kept)
         if step is None:
             return applied
         applied = step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 from wfcelery.core.events import (
@@ -38,7 +39,8 @@ def fact_of(row: InboxRow) -> Fact:
         case "terminate":
             return TerminateAsked(reason, by)
         case "pause":
-            return PauseAsked(reason, by)
+            until = data.get("until")
+            return PauseAsked(reason, by, data.get("for"), None if until is None else datetime.fromisoformat(until))
         case "gate_opened":
             return GateOpened(UUID(data["step"]), data["kind"], data["key"])
         case "hold_over":

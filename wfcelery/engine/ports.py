@@ -71,6 +71,7 @@ class Raised:
     retry_in: float | None = None
     final: bool = False
     end: Literal["failed", "timed_out"] = "failed"
+    quota: float | None = None  # seconds for which the code may not go on; then it is no failure
 
 
 @dataclass(frozen=True, slots=True)

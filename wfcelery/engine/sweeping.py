@@ -15,14 +15,16 @@ from typing import TypeVar
 
 from wfcelery.clock import monotonic
 from wfcelery.core.decision import Ring
-from wfcelery.core.events import DeadlinePassed, Fact, Failed, GracePassed, Lost
+from wfcelery.core.events import DeadlinePassed, Fact, Failed, GracePassed, Lost, ResumeAsked
+from wfcelery.core.pausing import QUOTA
 from wfcelery.core.rows import RunRow
 from wfcelery.core.states import RUN_ENDED, RunStatus
 from wfcelery.engine.apply import apply, quarantine
 from wfcelery.engine.deadlines import Deadlines
-from wfcelery.engine.dispatching import Inbox
+from wfcelery.engine.dispatching import inbox_of
 from wfcelery.engine.gating import look_after
 from wfcelery.engine.holding import end_holds
+from wfcelery.engine.quota import not_yet
 from wfcelery.engine.runtime import Runtime
 from wfcelery.engine.scheduling import start_slots
 from wfcelery.engine.waking import Called, Waking, call_workers, left_to_workers
@@ -38,7 +40,7 @@ log = logging.getLogger(__name__)
 ENOUGH = 5  # failures of one row, after which its run is put aside
 LONGEST_REST = 300.0  # seconds for which such a row is let alone
 
-T = TypeVar("T", due.Attempt, due.Wait, due.Run)
+T = TypeVar("T", due.Attempt, due.Wait, due.Run, due.Paused)
 CLEAN_EVERY = 3_600.0  # seconds between two looks for workers that are long gone
 FIRST_WAIT = 0.01  # seconds until what could not be moved on is tried again, doubled each time
 Select = Callable[[Tx, int], Sequence[T]]
@@ -49,7 +51,20 @@ def _named(row: due.Attempt | due.Wait | due.Run) -> str:
     return f"run {row.run}" if isinstance(row, due.Run) else f"run {row.run} step {row.step}"
 
 
-_KINDS = ("lost", "timeouts", "waits", "expired", "matches", "deadlines", "schedules", "limits", "holds", "inboxes", "rung")  # of due rows
+_KINDS = (
+    "lost",
+    "timeouts",
+    "waits",
+    "expired",
+    "matches",
+    "deadlines",
+    "resumes",
+    "schedules",
+    "limits",
+    "holds",
+    "inboxes",
+    "rung",
+)  # of due rows
 
 
 @dataclass(slots=True)
@@ -62,6 +77,7 @@ class Pass:
     expired: int = 0  # runs with waits that came to their deadline
     matches: int = 0  # events and waits that were looked at once more
     deadlines: int = 0
+    resumes: int = 0
     schedules: int = 0
     limits: int = 0
     holds: int = 0
@@ -144,6 +160,7 @@ class Sweep:
             "expired": lambda: self._drain(this, due.expired, self._expire),
             "matches": self._match,
             "deadlines": lambda: self._drain(this, due.runs, self._end),
+            "resumes": lambda: self._drain(this, due.resumes, self._resume),
             "inboxes": lambda: self._drain(this, due.inboxes, self._apply_inbox),
             "rung": self._ring,
         }
@@ -259,9 +276,23 @@ class Sweep:
         applied = apply(self.runtime, run.run, facts, skip_locked=True)
         return applied is not None and not applied.decision.ignored
 
+    def _resume(self, paused: due.Paused) -> bool:
+        """A pause is over; one for quota, only where there is some again."""
+        wait = not_yet(self.runtime, paused.organization_id, paused.workflow) if paused.reason == QUOTA else None
+        if wait is not None:
+            with self.runtime.database.transaction() as tx:
+                due.put_off(tx, paused.run, wait)
+            return True
+
+        def facts(tx: Tx, row: RunRow) -> Sequence[Fact]:
+            return (ResumeAsked(),) if due.is_over(tx, row.id) else ()
+
+        applied = apply(self.runtime, paused.run, facts, skip_locked=True)
+        return applied is not None and not applied.decision.ignored
+
     def _apply_inbox(self, run: due.Run) -> bool:
         """What was put into an inbox, though every worker that could be told of it is busy: a cancel is never behind a queue."""
-        applied = apply(self.runtime, run.run, Inbox(), skip_locked=True)
+        applied = apply(self.runtime, run.run, inbox_of(self.runtime, run.run), skip_locked=True)
         return applied is not None and not applied.decision.ignored
 
     def _expire(self, run: due.Run) -> bool:

@@ -7,11 +7,13 @@ another database's, after its commit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from wfcelery.core.decision import RingRun
-from wfcelery.errors import NotAllowedNow, NotFound
+from wfcelery.definition.spans import seconds
+from wfcelery.errors import Duration, InvalidInput, InvalidSpan, NotAllowedNow, NotFound
 from wfcelery.service.asked import check_text
 from wfcelery.service.context import Context
 from wfcelery.service.joining import joined_transaction
@@ -46,7 +48,9 @@ def able(verb: str) -> Sequence[str]:
     return [status for status, verbs in _ACTIONS.items() if verb in verbs]
 
 
-def ask(context: Context, run: UUID, verb: str, reason: str | None = None, by: str | None = None, **options: Any) -> None:
+def ask(
+    context: Context, run: UUID, verb: str, reason: str | None = None, by: str | None = None, more: Mapping[str, Any] | None = None
+) -> None:
     """Ask a run for one of its actions, and ring. `reason` and `by` are kept in its history and in the audit.
 
     Raises NotFound; NotAllowedNow where a run that stands as this one does cannot be paused, resumed or retried; InvalidInput where
@@ -55,7 +59,30 @@ def ask(context: Context, run: UUID, verb: str, reason: str | None = None, by: s
     for name, given in (("reason", reason), ("by", by)):
         if given is not None:
             check_text(verb, name, given)
-    tell(context, run, verb, {"reason": reason or (None if verb in ("resume", "retry") else f"operator {verb}"), "by": by}, options)
+    tell(
+        context,
+        run,
+        verb,
+        {"reason": reason or (None if verb in ("resume", "retry") else f"operator {verb}"), "by": by, **(more or {})},
+        {},
+    )
+
+
+def pause(context: Context, run: UUID, reason: str | None, by: str | None, until: datetime | Duration | None) -> None:
+    """Ask a run to pause, until somebody resumes it or until a time. Raises as `ask`, and InvalidInput where `until` is none."""
+    ask(context, run, "pause", reason, by, end_of_pause(until))
+
+
+def end_of_pause(until: datetime | Duration | None) -> dict[str, Any]:
+    """What the fact says of it. Raises InvalidInput."""
+    if until is None:
+        return {}
+    if isinstance(until, datetime):
+        return {"until": (until if until.tzinfo is not None else until.replace(tzinfo=UTC)).astimezone(UTC).isoformat()}
+    try:
+        return {"for": seconds(until)}
+    except InvalidSpan as problem:
+        raise InvalidInput("pause", [("until", str(problem))]) from None
 
 
 def tell(context: Context, run: UUID, verb: str, data: Mapping[str, Any], options: Mapping[str, Any]) -> None:

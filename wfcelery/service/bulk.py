@@ -7,8 +7,8 @@ broken off; each run decides under its own lock, as if it had been asked alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 from uuid import UUID
 
 from wfcelery.core.decision import RingRun
@@ -67,8 +67,17 @@ async def abulk(verb: Verb, where: str, *, reason: str | None = None, by: str | 
     return await asyncio.to_thread(bulk, verb, where, reason=reason, by=by, yes=yes)
 
 
-def of_runs(context: Context, verb: Verb, where: str, *, reason: str | None = None, by: str | None = None, yes: bool = False) -> Bulk:
-    """As `bulk`."""
+def of_runs(
+    context: Context,
+    verb: Verb,
+    where: str,
+    *,
+    reason: str | None = None,
+    by: str | None = None,
+    yes: bool = False,
+    more: Mapping[str, Any] | None = None,
+) -> Bulk:
+    """As `bulk`; `more` is what else the fact says."""
     if verb not in VERBS:
         raise InvalidInput("bulk", [("verb", f"it is one of {', '.join(VERBS)}")])
     for name, given in (("reason", reason), ("by", by)):
@@ -78,18 +87,18 @@ def of_runs(context: Context, verb: Verb, where: str, *, reason: str | None = No
     with context.transaction() as tx:
         tallies = matching.run_tallies(tx, terms)
         sample = matching.runs_to_ask(tx, terms, verb, standing, UUID(int=0), SAMPLE)
-    asked = _ask(context, verb, terms, standing, reason, by) if yes else None
+    asked = _ask(context, verb, terms, standing, {"reason": reason, "by": by, **(more or {})}) if yes else None
     return _told(verb, where, tallies, standing, [str(run.id) for run in sample], asked)
 
 
-def _ask(context: Context, verb: Verb, terms: Sequence[matching.Term], standing: Sequence[str], reason: str | None, by: str | None) -> int:
+def _ask(context: Context, verb: Verb, terms: Sequence[matching.Term], standing: Sequence[str], said: Mapping[str, Any]) -> int:
     after, asked = UUID(int=0), 0
-    data = {"reason": reason or (None if verb in ("resume", "retry") else f"operator {verb}"), "by": by}
+    data = {**said, "reason": said["reason"] or (None if verb in ("resume", "retry") else f"operator {verb}")}
     while True:
         with context.transaction() as tx:
             batch: list[RunRecord] = matching.runs_to_ask(tx, terms, verb, standing, after, BATCH)
             inbox.put_all(tx, [(run.organization_id, run.id) for run in batch], verb, data)
-            audit.tell_all(tx, [(run.organization_id, run.id) for run in batch], verb, by, data["reason"])
+            audit.tell_all(tx, [(run.organization_id, run.id) for run in batch], verb, data["by"], data["reason"])
         if not batch:
             return asked
         context.bell.ring([RingRun(run.organization_id, run.id, run.queue) for run in batch])

@@ -114,9 +114,12 @@ class Run(Generic[R_co]):
         """End the run at once: what is under way is fenced, and its results change nothing. Nothing, where it has ended."""
         asking.ask(current(), UUID(self.id), "terminate", reason, by)
 
-    def pause(self, reason: str = "operator pause", *, by: str | None = None) -> None:
-        """Let nothing new begin until `resume`: what is under way ends as it ends. Raises `NotAllowedNow` where it cannot be paused."""
-        asking.ask(current(), UUID(self.id), "pause", reason, by)
+    def pause(self, reason: str = "operator pause", *, by: str | None = None, until: datetime | Duration | None = None) -> None:
+        """Let nothing new begin until `resume`, or by itself until a time; what is under way ends as it ends.
+
+        `until` is a span ("2h", counted from when it is applied) or a moment. Raises `NotAllowedNow` where it cannot be paused.
+        """
+        asking.pause(current(), UUID(self.id), reason, by, until)
 
     def resume(self, *, by: str | None = None) -> None:
         """Let a paused run go on. Raises `NotAllowedNow` where it is not paused."""
@@ -200,9 +203,9 @@ class Run(Generic[R_co]):
         """`terminate` from a coroutine."""
         await asyncio.to_thread(self.terminate, reason, by=by)
 
-    async def apause(self, reason: str = "operator pause", *, by: str | None = None) -> None:
+    async def apause(self, reason: str = "operator pause", *, by: str | None = None, until: datetime | Duration | None = None) -> None:
         """`pause` from a coroutine."""
-        await asyncio.to_thread(self.pause, reason, by=by)
+        await asyncio.to_thread(self.pause, reason, by=by, until=until)
 
     async def aresume(self, *, by: str | None = None) -> None:
         """`resume` from a coroutine."""

@@ -163,6 +163,7 @@ def _summary(run: RunRecord) -> dict[str, Any]:
         "started": run.started_at,
         "ended": run.ended_at,
         "due": run.due_at,
+        "resumes": run.resume_at if run.status == "paused" else None,
         "reason": run.reason,
         "error": error_view(run.error),
     }

@@ -73,6 +73,7 @@ class RunSummary(View):
     started: datetime | None = None
     ended: datetime | None = None
     due: datetime | None = None
+    resumes: datetime | None = None  # when a pause ends by itself
     reason: str | None = None
     error: ErrorView | None = None
 
@@ -255,6 +256,7 @@ _ENDS = {
     "step_retried": "failed",
     "step_lost": "lost",
     "step_parked": "parked",
+    "step_put_off": "put_off",
 }
 
 

@@ -63,7 +63,7 @@ def _of_the_run(around: Circumstances) -> Iterator[Cause]:
             deed = next((deed for deed in reversed(around.deeds) if deed.verb == "pause"), None)
             by = f" by {deed.actor}" if deed is not None and deed.actor else ""
             remedy = f"wfcelery runs resume {id_}"
-            yield _cause("paused", f"it is paused{by}: {run.reason}", id_, since=deed and deed.at, remedy=remedy)
+            yield _cause("paused", f"it is paused{by}: {run.reason}", id_, since=deed and deed.at, until=run.resume_at, remedy=remedy)
         case "cancelling":
             yield from _ending(around)
         case "failed" | "timed_out":

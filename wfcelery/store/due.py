@@ -45,6 +45,15 @@ class Run:
     run: UUID
 
 
+@dataclass(frozen=True, slots=True)
+class Paused(Run):
+    """A run whose pause is over, and why it was paused."""
+
+    organization_id: str
+    workflow: str
+    reason: str | None
+
+
 OVERDUE = 0.25  # seconds after which a sweeping process that has nothing of its own takes of the other's half, too
 
 _many = one("many", sa.Integer)
@@ -104,6 +113,20 @@ _EXPIRED = Statement(
     .order_by(wait.c.due_at)
     .limit(_many)
 )
+_RESUMES = Statement(
+    sa.select(run.c.id, run.c.organization_id, run.c.workflow, run.c.reason)
+    .where(run.c.resume_at <= fixed(clock()), run.c.status == "paused")
+    .order_by(run.c.resume_at)
+    .limit(_many)
+)
+_PUT_OFF = Statement(
+    sa.update(run)
+    .where(run.c.id == one("run", sa.Uuid), run.c.status == "paused", run.c.resume_at <= clock())
+    .values(resume_at=later(one("pause", sa.Float)))
+)
+_RESUMABLE = Statement(
+    sa.select(run.c.id).where(run.c.id == one("run", sa.Uuid), by_the_way(run.c.status) == "paused", run.c.resume_at <= clock())
+)
 _INBOXES = Statement(
     sa.select(inbox.c.run).where(inbox.c.ring_at <= clock()).group_by(inbox.c.run).order_by(sa.func.min(inbox.c.ring_at)).limit(_many)
 )
@@ -156,6 +179,21 @@ def expired(tx: Tx, many: int) -> Sequence[Run]:
 def runs(tx: Tx, many: int) -> Sequence[Run]:
     """Runs past their deadline or their grace."""
     return [Run(row[0]) for row in tx.execute(_RUNS, {"many": many}).rows]
+
+
+def resumes(tx: Tx, many: int) -> Sequence[Paused]:
+    """Paused runs whose pause is over."""
+    return [Paused(*row) for row in tx.execute(_RESUMES, {"many": many}).rows]
+
+
+def is_over(tx: Tx, run_id: UUID) -> bool:
+    """Whether the run is paused, and its pause over."""
+    return bool(tx.execute(_RESUMABLE, {"run": run_id}).rows)
+
+
+def put_off(tx: Tx, run_id: UUID, seconds: float) -> None:
+    """A pause that is over lasts for so much longer."""
+    tx.execute(_PUT_OFF, {"run": run_id, "pause": seconds})
 
 
 def inboxes(tx: Tx, many: int) -> Sequence[Run]:

@@ -21,6 +21,7 @@ _TIMES: list[tuple[str, Any, tuple[Any, ...]]] = [
     ("matches", event.c.match_at, ()),
     ("matches", wait.c.match_at, (wait.c.status == "open",)),
     ("deadlines", run.c.due_at, (run.c.status != "pending",)),
+    ("resumes", run.c.resume_at, (run.c.status == "paused",)),
     ("schedules", schedule.c.due_at, ()),
     ("limits", limit.c.ring_at, ()),
     ("holds", hold.c.ring_at, ()),
@@ -35,7 +36,7 @@ _TIMES: list[tuple[str, Any, tuple[Any, ...]]] = [
 class Seen:
     """What a look has seen."""
 
-    overdue: frozenset[str]  # of lost, timeouts, waits, expired, matches, deadlines, schedules, limits, holds, inboxes, rung
+    overdue: frozenset[str]  # of lost, timeouts, waits, expired, matches, deadlines, resumes, schedules, limits, holds, inboxes, rung
     next_in: float | None  # seconds until the next row falls due, where that is within the span asked for
     stale: bool  # nobody has said for a while that somebody sweeps; to be said before any lease is judged
     waiting: float = field(default=0.0, compare=False)  # seconds since the time of the first open wait that is due

@@ -46,6 +46,7 @@ class RunRecord:
     started_at: datetime | None
     ended_at: datetime | None
     continued_as: UUID | None
+    resume_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ _RUN = (
     run.c.started_at,
     run.c.ended_at,
     run.c.continued_as,
+    run.c.resume_at,
 )
 _STEP = (
     step.c.id,

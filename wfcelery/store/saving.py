@@ -257,6 +257,11 @@ _HISTORY = Statement(
         facts=one("facts", sa.Text),
     )
 )
+_RESUMES = Statement(
+    sa.update(run)
+    .where(run.c.id == one("run", sa.Uuid))
+    .values(resume_at=sa.func.coalesce(one("until", Instant), later(one("delay", sa.Float))))
+)
 _APPLIED = Statement(sa.delete(inbox).where(among(inbox.c.id, one("ids", Ids))))
 _EPISODE = sa.select(sa.func.coalesce(sa.func.max(dead_letter.c.episode), 0) + 1).where(dead_letter.c.step == one("step", sa.Uuid))
 _BURY = Statement(
@@ -298,6 +303,8 @@ def save(tx: Tx, decision: Decision, rings: bool = True) -> None:
             tx.execute(_MOVED, given)
         if decision.next_run is not None:
             continue_run(tx, row, decision.next_run, rings=rings)
+        if decision.resumes is not None:
+            tx.execute(_RESUMES, {"run": row.id, "delay": decision.resumes[0], "until": decision.resumes[1]})
         _save_steps(tx, decision, rings)
         save_waits(tx, decision)
         if decision.retried:  # before the letters of those that have failed again in this very commit

@@ -63,6 +63,7 @@ run = sa.Table(
     sa.Column("tags", sa.Text),
     sa.Column("due_at", Instant),  # the earliest of a delayed start, the deadline, the end of a grace
     sa.Column("deadline", Instant),
+    sa.Column("resume_at", Instant),  # of a paused run: when it goes on by itself
     sa.Column("ring_at", Instant),  # of a run that nobody has begun: when the sweep rings next
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("started_at", Instant),
@@ -76,6 +77,7 @@ run = sa.Table(
         sqlite_where=sa.text("due_at is not null and status <> 'pending'"),
     ),
     sa.Index("wf_run_ring", "ring_at", postgresql_where=sa.text("ring_at is not null"), sqlite_where=sa.text("ring_at is not null")),
+    sa.Index("wf_run_resume", "resume_at", postgresql_where=sa.text("status = 'paused'"), sqlite_where=sa.text("status = 'paused'")),
     sa.Index("wf_run_newest", "organization_id", "created_at"),
     sa.Index("wf_run_key", "organization_id", "key", postgresql_where=sa.text("key is not null"), sqlite_where=sa.text("key is not null")),
     sa.Index(

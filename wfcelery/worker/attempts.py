@@ -24,7 +24,7 @@ from wfcelery.core import retries
 from wfcelery.definition.plan import RetryPolicy
 from wfcelery.definition.spans import seconds
 from wfcelery.engine.ports import Call, Outcome, Raised, Returned
-from wfcelery.errors import AttemptCancelled, CannotCarry, GiveUp, RetryLater
+from wfcelery.errors import AttemptCancelled, CannotCarry, GiveUp, QuotaExceeded, RetryLater
 from wfcelery.worker.limits import soft_limit
 from wfcelery.worker.loops import LOOP
 from wfcelery.worker.sanitizing import error, error_of
@@ -96,6 +96,9 @@ class Attempt:
         final = isinstance(failure, GiveUp | Refused | CannotCarry) or (self.own_policy and asked is None and self._has_budget())
         late = isinstance(failure, SoftTimeLimitExceeded)
         kept = error_of(failure)
+        if isinstance(failure, QuotaExceeded):
+            pause = seconds(failure.after)
+            return Raised(kept, quota=pause), pause
         raised = Raised(kept, retry_in=asked, final=final, end="timed_out" if late else "failed")
         if self.repeats(failure):
             return raised, 0.0

@@ -331,7 +331,7 @@ class World(Checked):
         going_on = row.status is StepStatus.WAITING and self.run.ending is None and not is_decided(row)
         closing = (row.why or "").startswith("closing:")
         failing = row.why == "unhandled" and self.run.status is not RunStatus.CANCELLED and self.run.status is not RunStatus.CANCELLING
-        taken = bool(failed) and ((going_on and not closing) or failing)
+        taken = self.run.status is not RunStatus.PAUSED and bool(failed) and ((going_on and not closing) or failing)
         if taken:
             for item in failed:
                 self.episode[name, item.item] = self.spent[name, item.item]
@@ -441,7 +441,8 @@ class World(Checked):
                 return Parked(row.id, token, "no such step", "2026-01-01T00:00:00Z", 1.0, dead=word == "stale")
         error = {"type": "Refused" if word == "refused" else "Broke", "code": None, "message": word}
         end: Any = "timed_out" if word == "timeout" else "failed"
-        return Failed(row.id, token, error, end, retry_in=5.0 if word == "later" else None, final=word == "fatal")
+        quota = 5.0 if word == "quota" else None
+        return Failed(row.id, token, error, end, quota=quota, retry_in=5.0 if word == "later" else None, final=word == "fatal")
 
     def _report(self, row: StepRow, token: UUID) -> None:
         self.spent[row.name, row.item] += 1

@@ -36,7 +36,7 @@ LATE_ENDS = ("failed", "timed_out", "cancelled")
 # What can become of one attempt, written as the world would say it. `fatal` is GiveUp, `refused` a
 # type that the policy never retries, `later` RetryLater, `stale` a call parked for longer than it may.
 OF_ITEMS = ("concurrency", "batch_size", "success", "tolerate")
-ATTEMPTS = ("succeed", "fail", "timeout", "fatal", "refused", "later", "lost", "parked", "stale")
+ATTEMPTS = ("succeed", "fail", "timeout", "fatal", "refused", "later", "lost", "parked", "stale", "quota")
 
 
 @dataclass(frozen=True)

@@ -265,7 +265,7 @@ def fate(task: Mapping[str, Any], words: list[str]) -> Fate:
                 return Fate("failed", attempts, failures, lost, "lost")
         elif word == "stale":
             return Fate("failed", attempts, failures, lost, "parked")
-        elif word != "parked":
+        elif word not in ("parked", "quota"):
             failures += 1
             if word == "fatal" or (word == "refused" and "retry" in task) or failures > budget:
                 reason = "exhausted" if word == "refused" and "retry" not in task else word

@@ -13,7 +13,7 @@ from wfcelery.core.rows import NO_ITEM
 from wfcelery.store.reading import HistoryRow
 
 # Facts that end an attempt, where they carry its number.
-_ENDS = ("step_succeeded", "step_failed", "step_timed_out", "step_retried", "step_lost", "step_parked", "step_cancelled")
+_ENDS = ("step_succeeded", "step_failed", "step_timed_out", "step_retried", "step_lost", "step_parked", "step_put_off", "step_cancelled")
 RUN_ENDS = ("run_succeeded", "run_failed", "run_cancelled", "run_timed_out")
 
 
