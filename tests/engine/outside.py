@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from tests.engine.machine import Machine
+from tests.engine.machine import LEASE, Machine
 from tests.store.rows import change, look, started
 from wfcelery.core.decision import RingRun
 from wfcelery.definition.values import dumps, loads
 from wfcelery.service import sending
 from wfcelery.service.context import Context
+from wfcelery.store import leases
 from wfcelery.store.database import Database
 
 
@@ -41,7 +42,11 @@ class Outside(Machine):
 
     def settle(self) -> None:
         """Sweep and answer until nothing moves."""
-        while self.sweep().found() or self.rings:
+        while True:
+            with self.database.transaction() as tx:
+                leases.renew(tx, self.worker, self.tokens.keys(), LEASE)
+            if not self.sweep().found() and not self.rings:
+                return
             self.answer()
 
     def steps(self, run: UUID | None = None) -> dict[str, str]:
