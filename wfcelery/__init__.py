@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         when,
     )
     from wfcelery.authoring.options import Retry
+    from wfcelery.authoring.racing import Race, race
     from wfcelery.authoring.regions import region
     from wfcelery.authoring.secrets import Secret, secret
     from wfcelery.authoring.tracing import End
@@ -105,6 +106,7 @@ __all__ = [
     "NotAllowedNow",
     "NotFound",
     "QuotaExceeded",
+    "Race",
     "Rate",
     "Retry",
     "RetryLater",
@@ -157,6 +159,7 @@ __all__ = [
     "otherwise",
     "publish",
     "publish_definition",
+    "race",
     "region",
     "release",
     "required",
@@ -186,6 +189,7 @@ _HOMES = {
     "wfcelery.authoring.language": "after cancelled completed continue_as_new either end error expr fail failed is_none not_ otherwise "
     "publish required sleep sleep_until succeeded text timed_out when",
     "wfcelery.authoring.options": "Retry",
+    "wfcelery.authoring.racing": "Race race",
     "wfcelery.authoring.regions": "region",
     "wfcelery.authoring.secrets": "Secret secret",
     "wfcelery.authoring.tracing": "End",

@@ -23,7 +23,7 @@ def test_the_yaml_and_the_python_of_a_pattern_have_one_signature(file: Path, wor
     assert worker.shell(f"{SIGN}signature(load_yaml_file(Path({str(file)!r})))") == twin
 
 
-@pytest.mark.parametrize("page", ["cancel-regions-and-milestones.md", "events.md"])
+@pytest.mark.parametrize("page", ["cancel-regions-and-milestones.md", "events.md", "race.md"])
 def test_the_definitions_of_a_page_are_those_of_patterns(page: str) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (PATTERNS.parent / "reference" / page).read_text(encoding="utf-8"), re.DOTALL)
     executed = {signature(load_yaml_file(file)) for file in FILES}

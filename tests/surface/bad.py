@@ -53,6 +53,7 @@ from wfcelery import (
     not_,
     once,
     otherwise,
+    race,
     required,
     schedule,
     secret,
@@ -124,6 +125,8 @@ def options(new: Order) -> None:
     sleep(None)  # E: None
     sleep("2d", nam="nap")  # E: nam
     wait_event("paid", typ=Stock)  # E: typ
+    with race() as first, first.branch():  # E: Too few arguments || 1 more positional
+        notify()
     charge(new.id, wait_event("paid", type=Stock).amuont)  # E: amuont
     send_event("paid", {"amount": 1}, kye="7")  # E: kye
 

@@ -64,6 +64,7 @@ from wfcelery import (
     otherwise,
     publish,
     publish_definition,
+    race,
     region,
     required,
     rerun_failed,
@@ -565,3 +566,17 @@ async def bank_calls(order_id: int, amount: Decimal) -> str:
     get_run("order-1").send_event("payment", {"amount": 1}, actor="ada", role="cashier")
     await get_run("order-1").asend_event("payment")
     return await asend_event("payment", everyone=True, organization_id="shop", join=False)
+
+
+@workflow
+def reminder(new: Order) -> Receipt | None:
+    with race() as first:
+        with first.branch("paid") as paid:
+            payment = wait_event("payment", key=new.id, type=Payment)
+        with first.branch("late") as late:
+            sleep("14d")
+    with when(paid.won):
+        receipt = charge(new.id, payment.amount)
+    with when(late.won):
+        apologise(new.id, "too late")
+    return either(receipt, None)

@@ -25,6 +25,9 @@ class TracedTask:
     leads_to: dict[str, list[TracedTask]] = field(default_factory=dict)  # on_success, on_complete -> targets
     publish: dict[str, Any] = field(default_factory=dict)
     followed: bool = False
+    branch: TracedTask | None = None  # of a race, that it stands in
+    race: TracedTask | None = None  # whose branch it is
+    inside: list[TracedTask] = field(default_factory=list)  # of a branch, or the branches of a race
 
     @property
     def usual_ends(self) -> frozenset[str]:

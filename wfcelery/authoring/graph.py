@@ -56,7 +56,7 @@ def body_of(function: Callable[..., Any], name: str, parameters: Sequence[str]) 
 
 def documents(trace: Trace) -> list[dict[str, Any]]:
     """The tasks of a trace as a definition writes them."""
-    return [_document(task) for task in trace.tasks]
+    return [_document(task) for task in trace.tasks if task.branch is None and task.race is None]
 
 
 def _document(task: TracedTask) -> dict[str, Any]:
@@ -74,6 +74,8 @@ def _document(task: TracedTask) -> dict[str, Any]:
         document[transition] = [target.name for target in dict.fromkeys(targets)]
     if task.publish:
         document["publish"] = dict(task.publish)
+    if task.inside:
+        document["tasks"] = [_document(inner) for inner in task.inside]
     return document
 
 

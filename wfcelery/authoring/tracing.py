@@ -47,6 +47,7 @@ class Trace:
     workflow: str
     tasks: list[TracedTask] = field(default_factory=list)
     stack: list[Guard] = field(default_factory=list)
+    branch: TracedTask | None = None  # of a race, around the call
     regions: list[str] = field(default_factory=list)  # those around the call, the innermost last
     _chains: list[Chain | None] = field(default_factory=lambda: [None])  # by depth: the chain of branches that came last
     _given: set[str] = field(default_factory=set)
@@ -55,7 +56,7 @@ class Trace:
 
     def add(self, name: str, options: Mapping[str, Any], said: Mapping[str, Any], looked_at: Iterable[Formula]) -> TracedTask:
         """One more task; `said` is what the definition says of it beside its name, edges and guards."""
-        task = TracedTask(self._name(name, options.get("name")), self, dict(said), tuple(self.stack))
+        task = TracedTask(self._name(name, options.get("name")), self, dict(said), tuple(self.stack), branch=self.branch)
         for guard in self.stack:
             self._order(task, guard.ends)
             if guard.condition is not None:
@@ -68,6 +69,8 @@ class Trace:
             self._depend(task, each)
         self._settle(task)
         self.tasks.append(task)
+        if self.branch is not None:
+            self.branch.inside.append(task)
         return task
 
     def _name(self, usual: str, wanted: str | None) -> str:
@@ -100,7 +103,10 @@ class Trace:
     def _depend(self, task: TracedTask, looked_at: Formula) -> None:
         for use in looked_at.uses:
             use.task.followed = True
-            if use.kind == "error":
+            rival = outside_of(task.branch, use.task)
+            if rival is not None:
+                _need_the_race_of(task, rival)
+            elif use.kind == "error":
                 self._depend_on_error(task, use.task)
             elif self._skips_along(task, use.task):
                 self._order(task, [(use.task, use.task.usual_ends)])
@@ -127,6 +133,14 @@ class Trace:
 
     def _depend_on_choice(self, task: TracedTask, choice: Choice) -> None:
         uses = [use for each in choice.alternatives for use in each.all_uses]
+        for use in uses:
+            rival = outside_of(task.branch, use.task)
+            if rival is not None:
+                use.task.followed = True
+                _need_the_race_of(task, rival)
+        uses = [use for use in uses if outside_of(task.branch, use.task) is None]
+        if not uses:
+            return
         members = list(dict.fromkeys(use.task for use in uses))
         outer = set(task.guards)
         closed = [guard for member in members for guard in member.guards if guard not in outer and guard.keeps_out]
@@ -169,9 +183,18 @@ class Trace:
             outside = [guard for guard in use.task.guards if guard.keeps_out and guard not in self.stack]
             if outside and use.kind == "value":
                 raise refusal(f"{looked_at.source} has a value only {outside[-1].shown}; outside write either({looked_at.source}, …)")
+            rival = outside_of(self.branch, use.task)
+            if rival is not None and not self._has_won(rival):
+                way = f"write it in `with when({rival.name}.won):`, or either({looked_at.source}, …)"
+                raise refusal(f"{looked_at.source} has a value only where the branch {rival.name} has won: {way}")
         for choice in looked_at.choices:
             for each in choice.alternatives:
                 self._check_foreign(each)
+
+    def _has_won(self, branch: TracedTask) -> bool:
+        """Whether a block around the call says that this branch has won."""
+        sources = [guard.condition.source for guard in self.stack if guard.condition is not None]
+        return any(won(branch) in source and f"(not {won(branch)})" not in source for source in sources)
 
     def _check_foreign(self, looked_at: Formula) -> None:
         if any(use.task.trace is not self for use in looked_at.all_uses):
@@ -211,6 +234,32 @@ class Trace:
         chain.branches += 1
         whole = all_of(parts)
         return Guard(f"where {whole.source}", whole, chain=chain)
+
+
+def won(branch: TracedTask) -> str:
+    """The expression that a branch of a race has won."""
+    assert branch.race is not None
+    return f"(task.{branch.race.name}.result.won == '{branch.name}')"
+
+
+def outside_of(here: TracedTask | None, source: TracedTask) -> TracedTask | None:
+    """The outermost branch of a race that a task stands in, and the one that uses it does not."""
+    around: list[TracedTask] = []
+    while here is not None and here.race is not None:
+        around.append(here)
+        here = here.race.branch
+    found, at = None, source.branch
+    while at is not None and at.race is not None and at not in around:
+        found, at = at, at.race.branch
+    return found
+
+
+def _need_the_race_of(task: TracedTask, branch: TracedTask) -> None:
+    """When the race is over all its branches are: who looks into one of them waits for no more than that."""
+    assert branch.race is not None
+    branch.race.followed = True
+    if branch.race not in task.needs and branch.race not in task.after:
+        task.needs.append(branch.race)
 
 
 def all_of(parts: Sequence[Formula]) -> Formula:

@@ -37,7 +37,7 @@ def open_sleep(draft: Draft, node: Node, row: StepRow) -> None:
         delay = span(node.duration.render(draft.scope(node.duration.tasks)), f"{node.name}.duration")
     elif node.until is not None:
         until = _moment(node.until.render(draft.scope(node.until.tasks)), node)
-    open_wait(draft, row, "sleep", delay, until)
+    open_wait(draft, row, "sleep", delay, until, name=node.race)
 
 
 def on_wait_came(draft: Draft, fact: WaitCame) -> None:

@@ -78,7 +78,7 @@ class _Compiler:
             return self.fork(name)
         task, block = self.tasks[name]
         common = self.common(name, task)
-        if task.type == "parallel":
+        if task.is_block:
             return self.gate(task, _both(self.inside(task)), common)
         when, item_when = self.conditions(task, block)
         if task.type in ("end", "fail", "continue_as_new"):
@@ -110,6 +110,7 @@ class _Compiler:
             decision=decision,
             duration=duration,
             until=until,
+            race=self.race_of(block),
             event=task.event or "",
             key=key,
             keep=task.keep,
@@ -131,6 +132,12 @@ class _Compiler:
             **common,
         )
 
+    def race_of(self, block: Task | None) -> str | None:
+        """The race that a block is, or stands in."""
+        while block is not None and block.type != "race":
+            block = self.tasks[block.name][1]
+        return None if block is None else block.name
+
     def conditions(self, task: Task, block: Task | None) -> tuple[Expression | None, Expression | None]:
         """What is asked before the task begins, and what is asked for each of its items."""
         if task.with_items is None:
@@ -149,12 +156,12 @@ class _Compiler:
         handled: set[str] = set()
         for way in outbound:
             handled |= way.transition | (way.after if way.explicit and way.after is not None else NOTHING)
-        entry_of_block = task.type == "parallel" and name.endswith(":fork")
-        begins = task.type != "parallel" or entry_of_block
+        entry_of_block = task.is_block and name.endswith(":fork")
+        begins = not task.is_block or entry_of_block
         return {
             "inbound": tuple(self.edges[(way.source, way.target)] for way in inbound),
             "outbound": tuple(self.edges[(way.source, way.target)] for way in outbound),
-            "join": task.join if isinstance(task.join, int) and not entry_of_block else None,
+            "join": None if entry_of_block else _join_of(task),
             "cancel_rest": task.cancel_rest and task.success is None and not entry_of_block,
             "handles": frozenset(handled & _HANDLED),
             "cancels": () if entry_of_block else self.closed_by.get(name, ()),
@@ -177,7 +184,8 @@ class _Compiler:
 
     def gate(self, task: Task, when: Expression | None, common: Mapping[str, Any]) -> Node:
         fields = {child.name: "results" if child.with_items is not None else "result" for child in task.tasks}
-        result = Template.parse({child: f"{{{{ task.{child}.{field} }}}}" for child, field in fields.items()})
+        worth: Any = {child: f"{{{{ task.{child}.{field} }}}}" for child, field in fields.items()}
+        result = Template.parse({"won": _first_of(task)} if task.type == "race" else worth)
         publish = {key: Template.parse(value) for key, value in task.publish.items()}
         decision = tuple(None if branch.default or branch.when is None else Expression.parse(branch.when) for branch in task.decision)
         return Node(
@@ -197,6 +205,21 @@ def _both(*conditions: str | None) -> Expression | None:
     if not said:
         return None
     return Expression.parse(said[0] if len(said) == 1 else " and ".join(f"({condition})" for condition in said))
+
+
+def _join_of(task: Task) -> int | None:
+    if task.type == "race":
+        return 1
+    return task.join if isinstance(task.join, int) else None
+
+
+def _first_of(race: Task) -> str:
+    """The name of the branch that has won: nobody asks before one has, or when two have."""
+    *others, last = (branch.name for branch in race.tasks)
+    chosen = f"'{last}'"
+    for name in reversed(others):
+        chosen = f"('{name}' if task.{name}.status == 'succeeded' else {chosen})"
+    return f"{{{{ {chosen} }}}}"
 
 
 def _reads(*parts: Expression | Template | None) -> frozenset[str]:

@@ -199,7 +199,7 @@ class Task(_Strict):
     name: str
     label: str | None = None
     description: str | None = None
-    type: Literal["action", "sleep", "wait", "parallel", "end", "fail", "continue_as_new"] = "action"
+    type: Literal["action", "sleep", "wait", "parallel", "race", "end", "fail", "continue_as_new"] = "action"
     action: str | None = None
     input: Annotated[dict[str, Any], BeforeValidator(_stored)] = Field(default_factory=dict)
     args: Annotated[list[Any] | None, BeforeValidator(lambda value: None if value is None else _stored(value))] = None
@@ -253,6 +253,11 @@ class Task(_Strict):
     @classmethod
     def _named(cls, document: Any) -> Any:
         return _with_name(document)
+
+    @property
+    def is_block(self) -> bool:
+        """Whether it stands around other tasks: two gates, one before and one behind them."""
+        return self.type in ("parallel", "race")
 
     @property
     def transitions(self) -> Iterator[tuple[str, frozenset[str], str]]:

@@ -24,12 +24,12 @@ class _Drawing:
         self.numbers = {task.name: f"t{number}" for number, (task, _) in enumerate(definition.every_task())}
         self.blocks = {task.name: block.name if block else None for task, block in definition.every_task()}
         self.by_name = {task.name: task for task, _ in definition.every_task()}
-        self.node_of = {fork(task.name): task.name for task, _ in definition.every_task() if task.type == "parallel"}
+        self.node_of = {fork(task.name): task.name for task, _ in definition.every_task() if task.is_block}
 
     def tasks(self, tasks: Iterable[Task], indent: str) -> Iterator[str]:
         for task in tasks:
             number = self.numbers[task.name]
-            if task.type == "parallel":
+            if task.is_block:
                 yield f'{indent}subgraph {number}["{_escaped(task.name)}"]'
                 yield from self.tasks(task.tasks, indent + "  ")
                 yield f"{indent}end"

@@ -59,7 +59,7 @@ def conditional_blocks(definition: Definition) -> frozenset[str]:
     found: set[str] = set()
     for task, block in definition.every_task():
         asked = task.when is not None or bool(task.unless_reached)
-        if task.type == "parallel" and (asked or (block is not None and block.name in found)):
+        if task.is_block and (asked or (block is not None and block.name in found)):
             found.add(task.name)
     return frozenset(found)
 
@@ -83,14 +83,14 @@ class _Ways:
             self._outbound(task)
         self._normalise()
         for task, _ in self.tasks:
-            if task.type == "parallel":
+            if task.is_block:
                 self._block(task)
         return list(self.found.values())
 
     def _way(self, source: str, target: str) -> Way | None:
         if source not in self.kinds or target not in self.kinds:
             return None
-        entry = fork(target) if self.kinds[target].type == "parallel" else target
+        entry = fork(target) if self.kinds[target].is_block else target
         return self.found.setdefault((source, entry), Way(source, entry))
 
     def _usual(self, source: str, ends: frozenset[str]) -> frozenset[str]:
@@ -145,12 +145,13 @@ class _Ways:
         start, inside = fork(block.name), self._inside(block)
         led = {way.target for way in self.found.values() if way.source in inside}
         for child in block.tasks:
-            entry = fork(child.name) if child.type == "parallel" else child.name
+            entry = fork(child.name) if child.is_block else child.name
             if entry not in led:
                 # Where the fork may be skipped, the `when` of each task inside hands that on.
                 self.found[(start, entry)] = Way(start, entry, after=USUAL if block.name in self.conditional else SUCCEEDED)
             if (child.name, block.name) not in self.found:
-                self.found[(child.name, block.name)] = Way(child.name, block.name, after=self._usual(child.name, USUAL))
+                ends = SUCCEEDED if block.type == "race" else self._usual(child.name, USUAL)
+                self.found[(child.name, block.name)] = Way(child.name, block.name, after=ends)
 
     def _inside(self, block: Task) -> set[str]:
         names: set[str] = set()

@@ -64,7 +64,9 @@ class _Graph:
 
     def join_of(self, node: str) -> int | None:
         task = self.findings.tasks[_task_of(node)]
-        own = task.type != "parallel" or not node.endswith(":fork")
+        own = not task.is_block or not node.endswith(":fork")
+        if own and task.type == "race":
+            return 1
         return task.join if own and isinstance(task.join, int) else None
 
     def parts(self, node: str) -> tuple[list[Way], list[Way], int]:
@@ -115,7 +117,7 @@ class _Graph:
             ways = self.inbound.get(task.name, [])
             counts = len(counted(ways))
             if counts < task.join:
-                kind = "tasks" if task.type == "parallel" else "transitions" if any(way.leads for way in ways) else "after"
+                kind = "tasks" if task.is_block else "transitions" if any(way.leads for way in ways) else "after"
                 self.findings.of_task(task, ("join",), f"join: {task.join} can never be reached, with {counts} {kind} to count")
 
     def check_starts(self) -> None:
@@ -195,6 +197,9 @@ class _Graph:
         if self.join_of(node) is None:
             # All ways have fired or died; a task that could not be reached reads as skipped.
             ended |= reduce(or_, (self.bit[way.source] for way in self.inbound.get(node, ())), 0)
+        task = self.findings.tasks[_task_of(node)]
+        if task.type == "race" and node == task.name:  # the others are closed when the first has come
+            ended |= reduce(or_, (self.bit[name] for name in _inside(task) if name in self.bit), 0)
         return ended
 
     def _check_reference(self, task: Task, path: Path, name: str, early: bool) -> None:
@@ -206,7 +211,7 @@ class _Graph:
             return
         if name in self.findings.misnamed:
             return
-        node = f"{task.name}:fork" if task.type == "parallel" and early else task.name
+        node = f"{task.name}:fork" if task.is_block and early else task.name
         if not self.ended[node] & self.bit[name]:
             if self.ended[name] & self.bit[node]:
                 way = f"{name} comes after it"
@@ -218,7 +223,7 @@ class _Graph:
         """Whether the first task has surely ended when the second begins."""
         if first not in self.bit or second not in self.bit:
             return False
-        entry = f"{second}:fork" if self.findings.tasks[second].type == "parallel" else second
+        entry = f"{second}:fork" if self.findings.tasks[second].is_block else second
         return bool(self.ended[entry] & self.bit[first])
 
     # ---- sleeps and variables ----------------------------------------------------------------------------------------
@@ -253,6 +258,12 @@ class _Graph:
         if self.ended[first] & self.bit[second] or self.ended[second] & self.bit[first]:
             return False
         return self.slices is None or not _excluded(self.allowed[first] & self.allowed[second], self.slices)
+
+
+def _inside(block: Task) -> Iterable[str]:
+    for task in block.tasks:
+        yield task.name
+        yield from _inside(task)
 
 
 def _fires(way: Way, label: str) -> bool:

@@ -34,5 +34,5 @@ def node_names(definition: Definition) -> list[str]:
     """Every node of the graph: the tasks, and before each parallel block its fork."""
     names: list[str] = []
     for task, _ in definition.every_task():
-        names += [fork(task.name), task.name] if task.type == "parallel" else [task.name]
+        names += [fork(task.name), task.name] if task.is_block else [task.name]
     return names

@@ -103,6 +103,7 @@ class Node:
     decision: tuple[Expression | None, ...] = ()  # branch number -> its condition; None: the default branch
     duration: Template | None = None  # sleep: a span
     until: Template | None = None  # sleep: a time
+    race: str | None = None  # sleep: the race it runs in, where what came before it counts
     event: str = ""  # wait: its name
     key: Template | None = None  # wait: which of them
     keep: bool = True  # wait: whether one that came before meets it

@@ -20,13 +20,14 @@ def members(definition: Definition) -> dict[str, list[str]]:
 
 
 def closed_by(definition: Definition) -> dict[str, tuple[str, ...]]:
-    """The nodes that each task closes; only tasks that close any are in it. Names that mean nothing are left out."""
+    """The nodes that each task closes, a race all of its branches; only tasks that close any are in it. Names that mean nothing are not."""
     regions = members(definition)
     tasks = {task.name: task for task, _ in definition.every_task()}
     found: dict[str, tuple[str, ...]] = {}
     for task in tasks.values():
         closed: dict[str, None] = {}
-        for name in task.cancels:
+        rivals = [inner.name for inner in task.tasks] if task.type == "race" else []
+        for name in (*task.cancels, *rivals):
             for each in regions.get(name, [name]):
                 closed.update(dict.fromkeys(_nodes(tasks, each)))
         if closed:
@@ -40,7 +41,7 @@ def passed_by(definition: Definition) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for task in tasks.values():
         for name in task.unless_reached:
-            found.setdefault(name, []).append(fork(task.name) if task.type == "parallel" else task.name)
+            found.setdefault(name, []).append(fork(task.name) if task.is_block else task.name)
     return found
 
 
@@ -49,7 +50,7 @@ def _nodes(tasks: Mapping[str, Task], name: str) -> Iterator[str]:
     task = tasks.get(name)
     if task is None:
         return
-    if task.type == "parallel":
+    if task.is_block:
         yield fork(name)
         for inner in task.tasks:
             yield from _nodes(tasks, inner.name)

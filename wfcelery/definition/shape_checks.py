@@ -34,6 +34,7 @@ _FOREIGN = {
     "sleep": (*_OF_ACTIONS, *_OF_WAITS, *_OF_LAST, "tasks"),
     "wait": (*_OF_CALLS, *_OF_SLEEPS, *_OF_LAST, "tasks"),
     "parallel": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, *_OF_LAST, "on_failure", "on_timeout", "on_cancel"),
+    "race": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, *_OF_LAST, "join", "cancel_rest", "on_failure", "on_timeout", "on_cancel"),
     "end": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, "message", "code", "tasks", *_LEADING),
     "fail": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, "output", "tasks", *_LEADING),
     "continue_as_new": (*(key for key in _OF_ACTIONS if key != "input"), *_OF_SLEEPS, *_OF_WAITS, *_OF_LAST, "tasks", *_LEADING),
@@ -119,6 +120,8 @@ def _check_type(task: Task, findings: Findings) -> None:
         findings.of_task(task, (), "it says no action: the name of the step that it runs")
     if task.type == "parallel" and not task.tasks:
         findings.of_task(task, (), "a parallel block has at least one of tasks")
+    if task.type == "race" and len(task.tasks) < 2:
+        findings.of_task(task, (), "a race has two of tasks at least: its branches")
     if task.type == "sleep":
         _check_sleep(task, findings)
     if task.type == "wait":
@@ -141,7 +144,7 @@ def _check_next_input(definition: Definition, task: Task, findings: Findings) ->
 
 
 def _instead(task: Task, key: str) -> str:
-    if task.type == "parallel" and key.startswith("on_"):
+    if task.is_block and key.startswith("on_"):
         return "; its tasks do"
     if task.type in _LAST and key in _LEADING:
         return ": nothing comes after it"

@@ -21,11 +21,9 @@ class Deadlines(Inbox):
     """What has come for a run, and the times of its waits: of an event and a deadline the earlier counts, whoever is looked at first."""
 
     def __call__(self, tx: Tx, run: RunRow) -> Sequence[Fact]:
-        facts = Inbox.__call__(self, tx, run)
+        facts = [fact for fact in Inbox.__call__(self, tx, run) if not isinstance(fact, WaitCame)]
         due = load_due(tx, run.id)
-        if not due:
-            return facts
-        waiting = [wait for wait in load_waits(tx, run.id) if wait.kind == "event"]
+        waiting = [wait for wait in load_waits(tx, run.id) if wait.kind == "event"] if due else []
         stored: dict[UUID, None] = {}
         for wait in waiting:
             stored.update(dict.fromkeys(events.first_for(tx, run.organization_id, run.id, wait, MOST_BEFORE)))

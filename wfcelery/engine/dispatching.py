@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from wfcelery.core.decision import RingRun
-from wfcelery.core.events import Begun, EventCame, Fact, PauseAsked
+from wfcelery.core.events import Begun, EventCame, Fact, PauseAsked, WaitCame
 from wfcelery.core.pausing import QUOTA
 from wfcelery.core.rows import RunRow
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, over_version
@@ -19,6 +19,7 @@ from wfcelery.store.database import Tx
 from wfcelery.store.events import take
 from wfcelery.store.inbox import read
 from wfcelery.store.loading import is_due, see
+from wfcelery.store.waits import load_due
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ class Inbox:
         self.taken = take(tx, [UUID(row.data["event"]) for row in found if row.fact == "event"])
         facts: list[Fact] = [fact_of(row) for row in found if row.fact != "event"]
         facts.extend(self.taken)
+        if self.taken:  # the time of a wait may have come before them
+            facts.extend(WaitCame(step, wait, at) for wait, step, at in load_due(tx, run.id))
         if run.version == 0 and is_due(tx, run.id):
             facts.append(Begun())
             if self.pause is not None:
