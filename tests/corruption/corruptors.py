@@ -275,5 +275,9 @@ CORRUPTORS = [
     Corruptor(49, "an item is held for no reason", sql(
         "update wf_step set why = 'x' where run = {open} and name = 'pack' and item = 3"
     )),
+    Corruptor(51, "a large value is gone from beside its row", sql(
+        "update wf_step set output = '{{\"$wf\":[\"payload\",\"0190a5e4-0000-7000-8000-000000000000\",70000,\"x\"]}}' "
+        "where run = {order} and name = 'joined'"
+    )),
     Corruptor(50, "a step was written while it ran", sql("update wf_step set ring_at = {now} where run = {open} and name = 'busy'")),
 ]  # fmt: skip

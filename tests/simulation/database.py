@@ -14,17 +14,20 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from tests.simulation.actors import SimProcess
-from tests.simulation.world import START, World
+from tests.simulation.world import START, Violation, World
+from wfcelery.codecs import ValueContext
 from wfcelery.engine import executing, grouping
 from wfcelery.errors import Unavailable
 from wfcelery.store import claims, loading, migrations
 from wfcelery.store.database import CursorTx, Database, Tx
 from wfcelery.store.failures import CommitUnknown, SerializationClash
+from wfcelery.store.payloads import MARKED, Payloads
 from wfcelery.store.statements import Parameters, Result, Statement
 
 EPOCH = 2440587.5  # as a Julian day
@@ -213,11 +216,35 @@ class Transaction:
             raise CommitUnknown("simulated: it has landed")
 
 
+OWNER = "default"
+
+
+class Backwards:
+    """A codec that is easy to see through, and knows whose value it reads."""
+
+    def encode(self, data: bytes, context: ValueContext) -> bytes:
+        return context.organization_id.encode() + b"\0" + data[::-1]
+
+    def decode(self, data: bytes, context: ValueContext) -> bytes:
+        owner, _, kept = data.partition(b"\0")
+        if owner.decode() != context.organization_id:
+            raise Violation(f"a value of {owner!r} was read for {context.organization_id}")
+        return kept[::-1]
+
+    def digest(self, data: bytes, organization_id: str) -> bytes:
+        return sha256(organization_id.encode() + data).digest()
+
+
+def stored_as(seed: int) -> Payloads:
+    """Of five worlds one keeps nearly all values beside their rows, one encodes them, one does both."""
+    return Payloads(12 if seed % 5 in (1, 3) else 65_536, Backwards() if seed % 5 in (2, 3) else None)
+
+
 class SimDatabase(Database):
     """One database in memory, for every process of a world."""
 
     def __init__(self, world: World) -> None:
-        super().__init__("sqlite:///simulated.db")
+        super().__init__("sqlite:///simulated.db", stored_as(world.story.seed))
         self.world = world
         self._memory = memory()
         self._memory.now = lambda: world.now
@@ -231,6 +258,12 @@ class SimDatabase(Database):
         self._fresh: list[Claimed] = []  # of the open transaction
         self.taken_back: set[UUID] = set()
         self.back_at = 0.0  # until then nobody reaches it
+
+    def plain(self, text: str | None) -> str | None:
+        """A value as its row would hold it, small and not encoded."""
+        if text is None or not text.startswith(MARKED):
+            return text
+        return self.payloads.plain(WatchedTx(self), text, ValueContext(OWNER, None, "output"))
 
     # ---- transactions ------------------------------------------------------------------------------------------------
 

@@ -67,6 +67,7 @@ def at_rest(fleet: Fleet, run: UUID, graph: Graph, cancelled: bool) -> None:
         "select name, status, output, failures, lost, attempt, why, token, error, id, item from wf_step where run = ? order by name, item",
         run.hex,
     )
+    rows = [(*row[:2], fleet.database.plain(row[2]), *row[3:]) for row in rows]
     flats = oracle.flatten(graph)
     tasks = {row[0]: row for row in rows if row[10] == -1}
     itself = any(flats[name].kind in ("end", "fail") and row[1] == "succeeded" for name, row in tasks.items())

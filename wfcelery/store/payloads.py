@@ -124,11 +124,12 @@ class Payloads:
                     owner = row[compiled.owner] if compiled.owner is not None else _owner(given or {})
                     run = (given or {}).get("run")
                     values = list(rows[number])
-                    values[at] = self._plain(tx, text, ValueContext(owner, None if run is None else str(run), what))
+                    values[at] = self.plain(tx, text, ValueContext(owner, None if run is None else str(run), what))
                     rows[number] = tuple(values)
         return rows
 
-    def _plain(self, tx: Executing, text: str, context: ValueContext) -> str:
+    def plain(self, tx: Executing, text: str, context: ValueContext) -> str:
+        """What a text of `MARKED` stands for; the text itself where that cannot be read here."""
         if text.startswith(_BESIDE):
             place = UUID(loads(text)[MARK][1])
             found = tx.execute(_READ, {"id": place, "organization_id": context.organization_id}).rows

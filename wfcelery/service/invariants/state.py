@@ -8,7 +8,7 @@ from datetime import timedelta
 from wfcelery.core.fan_out import is_open
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import RUN_ENDED, STEP_OPEN, UNDER_WAY, RunStatus, StepStatus
-from wfcelery.definition.values import is_kept_back
+from wfcelery.definition.values import is_kept_back, mark_of
 from wfcelery.service.invariants.case import Case, called, named
 from wfcelery.service.invariants.chronicle import RUN_ENDS
 from wfcelery.service.invariants.limits import waits_its_turn
@@ -137,6 +137,16 @@ def nothing_is_late(case: Case) -> Iterator[str]:
 @invariant(38, "organization", "Everything that belongs to a run belongs to its organization.")
 def rows_are_of_one_organization(case: Case) -> Iterator[str]:
     yield from (f"{table} holds a row of this run for another organization" for table in case.found.strangers)
+
+
+@invariant(51, "payloads", "What stands beside a row because it is large is there, and is its organization's.")
+def payloads_are_there(case: Case) -> Iterator[str]:
+    run = case.run
+    of_run = (("run", run.input), ("run", run.variables), ("run", run.output))
+    for where, value in (*of_run, *((f"step {called(row)}", value) for row in case.found.steps for value in (row.input, row.output))):
+        mark = mark_of(value)
+        if mark is not None and mark[0] == "payload":
+            yield f"{where}: payload {mark[1]} of {mark[2]} bytes is not there"
 
 
 @invariant(41, "version", "The run's version is the number of its commits, as its history counts them.")
