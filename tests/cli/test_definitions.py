@@ -174,3 +174,37 @@ tasks:
         '  t0 -->|"heavy"| t1',
         '  t0 -->|"default"| t4',
     ]
+
+
+LIVE = """
+name: live
+version: "1"
+tasks:
+  - {name: first, action: tests.cli.flows.greet, input: {name: you}}
+  - {name: rest, type: sleep, duration: 1h}
+  - {name: gone, action: tests.cli.flows.grete, after: [rest], input: {name: you}}
+  - {name: changed, action: tests.cli.flows.greet, after: [rest], input: {name: you, loudly: true}}
+  - {name: less, action: tests.cli.flows.greet, after: [rest]}
+  - {name: right, action: tests.cli.flows.shout, after: [rest], args: [x]}
+"""
+
+
+def test_check_tells_what_runs_under_way_have_to_call_and_the_code_has_not(empty: Cli, tmp_path: Path) -> None:
+    text = tmp_path / "live.yaml"
+    text.write_text(LIVE)
+    empty("definitions", "publish", str(text))
+    assert empty.json("-A", FLOWS, "definitions", "check")[0]["problems"] == [], "no run has to call it"
+    for _ in range(2):
+        empty("runs", "start", "live")
+    (told,) = empty.json("-A", FLOWS, "definitions", "check", code=1)
+    greet = "(2 runs): tests.cli.flows.greet cannot be called as it is written there:"
+    aliases = "keep it, or let another have its name, by @step(aliases=[...])"
+    assert told["problems"] == [
+        f"live@1, task gone (2 runs): this code has no step tests.cli.flows.grete: {aliases}; did you mean tests.cli.flows.greet?",
+        f"live@1, task changed {greet} got an unexpected keyword argument 'loudly'",
+        f"live@1, task less {greet} missing a required argument: 'name'",
+    ]
+    with Database(empty.url).engine.begin() as connection:  # nobody works here
+        ended = "status = 'cancelled', version = 1, ended_at = 1, ring_at = null, due_at = null"
+        connection.exec_driver_sql(f"update wf_run set {ended}")
+    assert empty.json("-A", FLOWS, "definitions", "check")[0]["problems"] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -135,6 +135,18 @@ class Shape:
         except TypeError as error:
             raise CannotBind(self.name, str(error)) from None
         return args, kwargs
+
+    def misfit(self, given: Iterable[str], unnamed: int = 0) -> str | None:
+        """Why no call can be made with arguments of these names, and so many without one; None: it can. Their values are not looked at."""
+        if self.signature is None:
+            return None
+        kwargs: dict[str, Any] = dict.fromkeys(given)
+        first = [kwargs.pop(name) for name in tuple(self._passed_by_place(kwargs, bool(unnamed)))]
+        try:
+            self.signature.bind(*first, *([None] * unnamed), **kwargs)
+        except TypeError as error:
+            return str(error)
+        return None
 
     def _passed_by_place(self, given: Mapping[str, Any], all_of_them: bool) -> Iterator[str]:
         for name, parameter in self.parameters.items():

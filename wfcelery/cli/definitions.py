@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from getpass import getuser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wfcelery.cli import output
-from wfcelery.cli.target import context, load_code, target
+from wfcelery.cli.target import context, find_app, load_code, target
 from wfcelery.errors import DefinitionProblems, Misconfigured
 
 if TYPE_CHECKING:
@@ -34,7 +34,12 @@ def definitions() -> None:
 @_json
 @click.pass_context
 def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
-    """Tell everything wrong with YAML FILES and with the workflows of the app (-A); writes nothing."""
+    """Tell everything wrong with YAML FILES and with the workflows of the app (-A); writes nothing.
+
+    With a database, also each task that runs under way have still to call and that the app's code does not know any
+    more, or cannot be called with; and each version whose body has changed. Exit code 1 where anything is wrong.
+    """
+    from wfcelery.service import checking
     from wfcelery.service import definitions as service
 
     where = target(ctx).app
@@ -51,6 +56,8 @@ def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
         except Misconfigured:
             here = None
         wrong += service.check_code(here)
+        if here is not None:
+            wrong += checking.against_live_runs(here, _foreign(find_app(where)))
     elif not files:
         raise click.UsageError("name files, or the app with -A")
     if as_json:
@@ -60,6 +67,18 @@ def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
             output.say(line)
     if wrong:
         ctx.exit(1)
+
+
+def _foreign(app: Any) -> Callable[[str, Collection[str]], list[str] | None]:
+    """The app's own tasks, which a definition may name without their being adopted."""
+
+    def say(action: str, names: Collection[str]) -> list[str] | None:
+        from wfcelery.worker.adopting import refusals
+
+        task = getattr(app, "tasks", {}).get(action)
+        return None if task is None else refusals(task, names)
+
+    return say
 
 
 @definitions.command()

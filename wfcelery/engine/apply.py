@@ -367,7 +367,8 @@ def _keep(runtime: Runtime, plan: Plan, decision: Decision, keeping: Keeping | N
         return
     for row in keepable(decision):
         node = plan.nodes[row.name]
-        if _reached(row) and runtime.router.may_keep(node.action, row.queue or "", runtime.policy(node).hard_limit):
+        policy = runtime.caller.policy(node.action)  # None: another worker has to have it
+        if policy is not None and _reached(row) and runtime.router.may_keep(node.action, row.queue or "", policy.hard_limit):
             worker, child = runtime.slots.identity()
             runtime.slots.take(keeping.token)
             keep(decision, row, keeping.token, worker, child, row.timeout)

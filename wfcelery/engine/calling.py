@@ -16,11 +16,14 @@ from wfcelery.definition.secrets import quotable
 from wfcelery.definition.values import dumps, references, resolve
 from wfcelery.engine.apply import Known
 from wfcelery.engine.patience import until_answered
-from wfcelery.engine.ports import Call, CannotBegin, LeftOut, Outcome, Raised, Returned
+from wfcelery.engine.ports import Call, CannotBegin, LeftOut, Outcome, Raised, Returned, UnknownStep
 from wfcelery.engine.runtime import Runtime
 from wfcelery.engine.secrets import Unknown, spared, with_secrets
 from wfcelery.errors import CannotRead, ExpressionError, ValueProblem
+from wfcelery.store.leases import knows
 from wfcelery.store.loading import load_results
+
+SOON = 0.2  # seconds after which another worker is offered what this one lacks
 
 
 def attempt_of(runtime: Runtime, row: StepRow, known: Known) -> Outcome:
@@ -125,14 +128,26 @@ def fact_of(
         policy = node.retry or runtime.policy(node).retry
         return Failed(row.id, row.token, outcome.error, outcome.end, outcome.retry_in, outcome.final, policy, elapsed, outcome.quota)
     assert isinstance(outcome, CannotBegin)
-    return parked(runtime, row, outcome.reason, now)
+    return _parked(runtime, row, known.plan.nodes[row.name].action, outcome, now)
 
 
-def parked(runtime: Runtime, row: StepRow, reason: str, now: datetime | None) -> Parked:
-    """A call that cannot begin on this code is tried again with pauses, for `park_for` seconds in all."""
+def _parked(runtime: Runtime, row: StepRow, action: str, outcome: CannotBegin, now: datetime | None) -> Parked:
+    """A call that cannot begin on this code is tried again with pauses, for `park_for` seconds in all.
+
+    Where another worker of its queue has the step, they are short at first, so that it soon has it, and each is longer than
+    the one before, so that a fleet of which one worker in many has it is not kept busy by that.
+    """
     since = (row.error or {}).get("since") if (row.error or {}).get("type") == "IncompatibleCode" else None
     first = datetime.fromisoformat(since) if since else now
     waited = (now - first).total_seconds() if now is not None and first is not None else 0.0
     assert row.token is not None
     stamp = first.isoformat() if first is not None else ""
-    return Parked(row.id, row.token, reason, stamp, runtime.settings.park_pause, dead=waited > runtime.settings.park_for)
+    pause = runtime.settings.park_pause
+    if isinstance(outcome, UnknownStep) and until_answered(runtime.settings.lease, lambda: _is_known_elsewhere(runtime, row, action)):
+        pause = min(max(SOON, waited / 2), pause)
+    return Parked(row.id, row.token, outcome.reason, stamp, pause, dead=waited > runtime.settings.park_for)
+
+
+def _is_known_elsewhere(runtime: Runtime, row: StepRow, action: str) -> bool:
+    with runtime.database.transaction() as tx:
+        return knows(tx, action, row.queue or "", but=row.claimed_by)

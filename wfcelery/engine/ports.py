@@ -82,6 +82,11 @@ class CannotBegin:
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownStep(CannotBegin):
+    """This process lacks the step altogether: another worker may have it."""
+
+
+@dataclass(frozen=True, slots=True)
 class LeftOut:
     """The item's own condition is false: the author's code was not called."""
 

@@ -99,6 +99,14 @@ def register(tx: Tx, row: WorkerRow, lease: float) -> None:
     tx.execute(_REGISTER, given | {"queues": json.dumps(list(row.queues)), "tasks": json.dumps(sorted(row.tasks))})
 
 
+_ALIVE = Statement(sa.select(worker.c.id, worker.c.queues, worker.c.tasks).where(worker.c.lease_until > clock()))
+
+
+def knows(tx: Tx, task: str, queue: str, but: WorkerId | None) -> bool:
+    """Whether a worker of this queue that is alive, another than this one, has the task."""
+    return any(id_ != but and queue in json.loads(queues) and task in json.loads(tasks) for id_, queues, tasks in tx.execute(_ALIVE).rows)
+
+
 @dataclass(frozen=True, slots=True)
 class Renewed:
     """`known`: the attempts that the database knows as this worker's, and the status of each one's run."""

@@ -18,7 +18,7 @@ from wfcelery.authoring.shape import Shape
 from wfcelery.core.rows import NO_ITEM
 from wfcelery.definition.redaction import texts_at
 from wfcelery.definition.secrets import cleaned, quotable
-from wfcelery.engine.ports import Call, CannotBegin, Outcome, Policy, Raised, Returned
+from wfcelery.engine.ports import Call, CannotBegin, Outcome, Policy, Raised, Returned, UnknownStep
 from wfcelery.engine.secrets import spared
 from wfcelery.errors import CannotBind, CannotCarry
 from wfcelery.service.run_data import KeptData
@@ -112,7 +112,7 @@ class TaskCaller:
         task = self.app.tasks.get(call.action if spec is None else spec.name)
         policy = self._policy_of(spec, call.action)
         if task is None or policy is None:
-            return CannotBegin(f"this worker knows no step {call.action}")
+            return UnknownStep(f"worker {self.events.hostname} knows no step {call.action}")
         refused = refusals(task)
         if refused:
             return CannotBegin(refused[0])
