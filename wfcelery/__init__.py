@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wfcelery.authoring.approvals import Approved, approval, form
     from wfcelery.authoring.calls import batched
     from wfcelery.authoring.context import StepContext, current_step
     from wfcelery.authoring.decorators import Bound, Step, Submitted, Workflow, adopt, step, workflow
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from wfcelery.authoring.regions import region
     from wfcelery.authoring.secrets import Secret, secret
     from wfcelery.authoring.tracing import End
+    from wfcelery.core.decision import ApprovalNotice
     from wfcelery.errors import (
         AttemptCancelled,
         AuthoringError,
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
         WfceleryError,
     )
     from wfcelery.integrations.installing import install
+    from wfcelery.service.approvals import aapprove, aassign, approve, areject, assign, reject
     from wfcelery.service.bulk import Bulk, abulk, bulk
     from wfcelery.service.definition_handles import (
         DefinitionVersion,
@@ -86,6 +89,8 @@ if TYPE_CHECKING:
     from wfcelery.service.why import Cause
 
 __all__ = [
+    "ApprovalNotice",
+    "Approved",
     "AttemptCancelled",
     "AuthoringError",
     "Bound",
@@ -123,16 +128,22 @@ __all__ = [
     "Submitted",
     "WfceleryError",
     "Workflow",
+    "aapprove",
     "aarchive_definition",
+    "aassign",
     "abulk",
     "add_items",
     "adopt",
     "after",
     "ahold",
+    "approval",
+    "approve",
     "apublish_definition",
     "archive_definition",
+    "areject",
     "arelease",
     "asend_event",
+    "assign",
     "astart_workflow",
     "aunarchive_definition",
     "batched",
@@ -148,6 +159,7 @@ __all__ = [
     "expr",
     "fail",
     "failed",
+    "form",
     "get_run",
     "get_schedule",
     "hold",
@@ -161,6 +173,7 @@ __all__ = [
     "publish_definition",
     "race",
     "region",
+    "reject",
     "release",
     "required",
     "rerun_failed",
@@ -182,6 +195,9 @@ __all__ = [
 
 _HOMES = {
     "wfcelery.authoring.context": "StepContext current_step",
+    "wfcelery.authoring.approvals": "Approved approval form",
+    "wfcelery.core.decision": "ApprovalNotice",
+    "wfcelery.service.approvals": "aapprove aassign approve areject assign reject",
     "wfcelery.authoring.calls": "batched",
     "wfcelery.authoring.decorators": "Bound Step Submitted Workflow adopt step workflow",
     "wfcelery.authoring.events": "wait_event",

@@ -150,6 +150,9 @@ class Settings(BaseSettings):
     payload_by_reference: int = Field(
         default=65_536, ge=1, description="Bytes beyond which a value is kept beside its row, which holds a reference to it."
     )
+    on_approval: str | None = Field(
+        default=None, description="Dotted path of a function that is told, after the commit, what people are asked (ApprovalNotice)."
+    )
     codec: str | None = Field(
         default=None, description="Dotted path of a codec through which values are stored, such as wfcelery.codecs.Encrypting."
     )

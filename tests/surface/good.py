@@ -13,6 +13,8 @@ from typing import ParamSpec, TypeVar, assert_type
 from pydantic import BaseModel, SecretStr
 
 from wfcelery import (
+    ApprovalNotice,
+    Approved,
     Breaker,
     Bulk,
     Cause,
@@ -32,14 +34,20 @@ from wfcelery import (
     Step,
     Submitted,
     Workflow,
+    aapprove,
     aarchive_definition,
+    aassign,
     abulk,
     add_items,
     adopt,
     after,
+    approval,
+    approve,
     apublish_definition,
     archive_definition,
+    areject,
     asend_event,
+    assign,
     astart_workflow,
     aunarchive_definition,
     batched,
@@ -55,6 +63,7 @@ from wfcelery import (
     expr,
     fail,
     failed,
+    form,
     get_run,
     get_schedule,
     is_none,
@@ -66,6 +75,7 @@ from wfcelery import (
     publish_definition,
     race,
     region,
+    reject,
     required,
     rerun_failed,
     schedule,
@@ -398,6 +408,44 @@ def call(url: str, token: SecretStr, user: str) -> int:
 @workflow
 def with_a_secret(url: str) -> int:
     return call(url, secret("api_token", type=SecretStr), secret("api_user"))
+
+
+@workflow
+def approved(order: Order) -> Receipt:
+    plain = approval("Anything else?")
+    assert_type(plain, Approved[None])
+    ok = approval(
+        text("Order {}", order.id),
+        name="approve",
+        assignees=["role:finance"],
+        form=Note,
+        remind="4h",
+        escalate=[("1d", "role:cfo"), ("2d", ["role:ceo", "bob"])],
+        timeout="3d",
+    )
+    assert_type(ok, Approved[Note])
+    with after(failed(ok)):
+        apologise(order.id, error(ok).message)
+    apologise.options(name="thanks", after=plain)(order.id, ok.form.reason)
+    return charge.options(after=ok)(order.id, order.total)
+
+
+@form
+class Signature(BaseModel):
+    name: str
+
+
+def answer(run: Run[Receipt], notice: ApprovalNotice) -> None:
+    assign(run, notice.step, ["role:legal", "bob"], actor="ada")
+    reject(run, "approve", actor="ada", roles=["finance"], comment="too dear")
+    approve("order-1042", "approve", actor="ada", roles=["finance"], form=Note(reason="fine"), comment="go on")
+    approve(run, "approve", actor="ada", form={"reason": "fine"})
+
+
+async def answer_slowly(run: Run[Receipt]) -> None:
+    await aassign(run, "approve", "role:legal")
+    await areject(run, "approve", actor="ada")
+    await aapprove(run, "approve", actor="ada", form=Note(reason="fine"))
 
 
 @workflow

@@ -87,6 +87,15 @@ class EventOptions(WaitOptions, total=False):
     roles: Sequence[str]  # who may send it
 
 
+class ApprovalOptions(WaitOptions, total=False):
+    """What an approval takes beside its title and form."""
+
+    assignees: object  # role:finance, names of actors, or a value of the run
+    remind: Duration | None
+    escalate: Sequence[tuple[Duration, str | Sequence[str]]]
+    timeout: Duration | None
+
+
 class WorkflowOptions(TypedDict, total=False):
     """What `@workflow(...)` takes."""
 
@@ -239,6 +248,7 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "keep": _check_flag,
     "retry": _check_retry,
     "timeout": check_span,
+    "remind": check_span,
     "soft_timeout": check_span,
     "priority": lambda where, value: check_whole(where, value, 0, 255),
     "concurrency": lambda where, value: check_whole(where, value, 1),

@@ -97,9 +97,20 @@ class Registry:
     _steps: dict[str, StepSpec] = field(default_factory=dict)
     _aliases: dict[str, str] = field(default_factory=dict)
     _workflows: dict[str, NamedWorkflow] = field(default_factory=dict)
+    _forms: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _listeners: list[Callable[[StepSpec], None]] = field(default_factory=list)
     _submitter: Submitter | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    # ---- forms of approvals ------------------------------------------------------------------------------------------
+
+    def add_form(self, name: str, schema: Mapping[str, Any]) -> None:
+        """Keep the JSON schema of a model under its name; the last one counts."""
+        self._forms[name] = schema
+
+    def find_form(self, name: str) -> Mapping[str, Any] | None:
+        """The schema of a model, where this process knows it."""
+        return self._forms.get(name)
 
     # ---- steps -------------------------------------------------------------------------------------------------------
 

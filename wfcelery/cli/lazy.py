@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 COMMANDS = {
+    "approvals": ("wfcelery.cli.approvals:approvals", "What people are asked: list, show, approve, reject, assign."),
     "db": ("wfcelery.cli.db:db", "The tables: upgrade, check."),
     "dead": ("wfcelery.cli.dead:dead", "Steps that failed for good: list, show, retry, purge."),
     "definitions": ("wfcelery.cli.definitions:definitions", "What runs go by: check, publish, list, show."),

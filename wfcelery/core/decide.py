@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from wfcelery.core import (
+    approval_machine,
     attempts,
     births,
     by_hand,
@@ -26,12 +27,13 @@ from wfcelery.core import (
     regions,
     reopening,
     run_machine,
-    wait_machine,
     withdrawing,
 )
 from wfcelery.core.decision import Decision, Missing, RingStep
 from wfcelery.core.draft import Draft, NeedMore, digest
 from wfcelery.core.events import (
+    Answered,
+    AssignAsked,
     Begun,
     CancelAsked,
     CancelStepAsked,
@@ -77,7 +79,9 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     GroupEnded: attempts.on_group_ended,
     Reported: attempts.on_reported,
     Expanded: births.on_expanded,
-    WaitCame: wait_machine.on_wait_came,
+    WaitCame: approval_machine.on_time,
+    Answered: approval_machine.on_answered,
+    AssignAsked: approval_machine.on_assign_asked,
     EventCame: event_machine.on_event_came,
     CancelAsked: run_machine.on_cancel_asked,
     TerminateAsked: run_machine.on_terminate_asked,
@@ -107,8 +111,9 @@ _ORDER: tuple[tuple[type, ...], ...] = (
     (CancelAsked, TerminateAsked, DeadlinePassed, GracePassed, *_REOPENING),
 )
 _EVER = datetime.min.replace(tzinfo=UTC)
-_TIMED = (WaitCame, EventCame)  # the last, in the order of their times; each sees what the one before has led to
-_ANSWERED = (*_REOPENING, CancelStepAsked, ItemsAdded, ItemsCompleted)  # of a run that has ended, too: the history says why not
+_TIMED = (WaitCame, EventCame, Answered)  # the last, in the order of their times; each sees what the one before has led to
+# Of a run that has ended, too: the history says why not.
+_ANSWERED = (*_REOPENING, CancelStepAsked, Answered, AssignAsked, ItemsAdded, ItemsCompleted)
 
 
 def decide(view: Slice, facts: Sequence[Fact], mint: Callable[[], UUID]) -> Decision | Missing:
@@ -126,7 +131,7 @@ def decide(view: Slice, facts: Sequence[Fact], mint: Callable[[], UUID]) -> Deci
                 if isinstance(fact, _TIMED):
                     _advance(draft)
                 _HANDLERS[type(fact)](draft, fact)
-        _advance(draft)
+        _advance_at_last(draft)
         if not draft.facts:
             return Decision.ignore(view.run, f"nothing new for a run that is {view.run.status}")
         run_machine.settle(draft)
@@ -173,7 +178,7 @@ def give_back(view: Slice, kept: tuple[UUID, UUID], facts: Sequence[Fact], mint:
             if isinstance(fact, _TIMED):
                 _advance(draft)
             _HANDLERS[type(fact)](draft, fact)
-        _advance(draft)
+        _advance_at_last(draft)
         run_machine.settle(draft)
     except NeedMore as need:
         return need.missing
@@ -223,6 +228,14 @@ def _begin(draft: Draft) -> None:
         return
     for name in plan.entries:
         reach(draft, plan.nodes[name], None)
+
+
+def _advance_at_last(draft: Draft) -> None:
+    """All has been said that came in time: what has waited for too long ends now."""
+    _advance(draft)
+    if draft.overdue:
+        approval_machine.end_overdue(draft)
+        _advance(draft)
 
 
 def _advance(draft: Draft) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
-from wfcelery.core.rows import RunRow, StepRow, WaitRow
+from wfcelery.core.rows import ApprovalRow, RunRow, StepRow, WaitRow
 from wfcelery.definition.plan import Plan
 
 
@@ -58,6 +58,19 @@ class NextRun:
     paused: bool  # whether it is to be paused as it begins
 
 
+@dataclass(frozen=True, slots=True)
+class ApprovalNotice:
+    """What people are asked, for whoever tells them (the setting `on_approval`). It goes out after the commit, once or not at all."""
+
+    what: Literal["opened", "reminded", "escalated", "assigned"]
+    organization_id: str
+    run: UUID
+    workflow: str
+    step: str
+    title: str
+    assignees: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Decision:
     """Everything one commit writes. `seen_version` is the version the run was read with.
@@ -77,6 +90,9 @@ class Decision:
     events_refused: list[tuple[UUID, str]] = field(default_factory=list)  # event, and why no wait of this run wants it
     waits_closed: list[UUID] = field(default_factory=list)  # step ids: their open waits -> cancelled
     waits_reopened: list[UUID] = field(default_factory=list)  # step ids: their cancelled waits -> open, with the same time
+    approvals: list[ApprovalRow] = field(default_factory=list)  # of waits that are opened
+    approvals_changed: list[ApprovalRow] = field(default_factory=list)  # and the time of their waits
+    notices: list[ApprovalNotice] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     retried: list[UUID] = field(default_factory=list)
     facts: list[dict[str, Any]] = field(default_factory=list)
@@ -108,3 +124,4 @@ class Missing:
     open_rows: bool = False
     stopped: bool = False
     waits: bool = False  # the open waits of the run
+    approvals: bool = False  # its open approvals

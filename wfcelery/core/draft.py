@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -12,8 +13,8 @@ from uuid import UUID
 
 from wfcelery.core.asking import DECIDED
 from wfcelery.core.decision import Decision, Missing, RingRun, RingStep
-from wfcelery.core.events import note
-from wfcelery.core.rows import NO_ITEM, Ended, RunRow, Slice, StepRow, WaitKind, WaitRow
+from wfcelery.core.events import WaitCame, note
+from wfcelery.core.rows import NO_ITEM, ApprovalRow, Ended, RunRow, Slice, StepRow, WaitKind, WaitRow
 from wfcelery.core.states import STEP_ENDED, STEP_TABLE, StepStatus
 from wfcelery.definition.plan import Node, Plan
 from wfcelery.definition.values import MISSING, dumps
@@ -45,6 +46,8 @@ class Draft:
         self.ended: deque[tuple[Node, str]] = deque()  # nodes that ended and have not yet led on
         self.anew: deque[StepRow] = deque()  # retried steps that never had an input, to be reached when all others have led on
         self.facts = self.decision.facts
+        self.approvals: dict[UUID, ApprovalRow | None] = {}  # by step
+        self.overdue: list[WaitCame] = []  # approvals whose deadline has passed, unless an answer came before it
         self._written: dict[UUID, None] = {}  # in the order of their writing
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -96,6 +99,15 @@ class Draft:
         if self.view.waits is None:
             raise NeedMore(Missing(waits=True))
         return self.view.waits
+
+    def approval(self, row: StepRow) -> ApprovalRow | None:
+        """What is asked of people while this step waits."""
+        if self.view.approvals is None:
+            raise NeedMore(Missing(approvals=True))
+        if row.id not in self.approvals:
+            found = next((each for each in self.view.approvals if each.step == row.id), None)
+            self.approvals[row.id] = None if found is None else replace(found)
+        return self.approvals[row.id]
 
     def stopped_rows(self) -> list[StepRow]:
         """Every row that was closed because of a failure, or ended while the run was ending."""

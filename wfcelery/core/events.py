@@ -124,6 +124,28 @@ class EventCame:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """Somebody has approved or rejected what an approval asks, at this time by the database's clock."""
+
+    task: str
+    approved: bool
+    at: datetime
+    by: str
+    roles: tuple[str, ...] = ()
+    comment: str | None = None
+    form: Any = None  # stored form
+
+
+@dataclass(frozen=True, slots=True)
+class AssignAsked:
+    """Others shall be asked than those who were."""
+
+    task: str
+    to: tuple[str, ...]
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Expanded:
     """The next items of a large fan-out may be born."""
 
@@ -287,6 +309,8 @@ Fact = (
     | Reported
     | WaitCame
     | EventCame
+    | Answered
+    | AssignAsked
     | Expanded
     | CancelAsked
     | TerminateAsked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wfcelery.core import births, event_machine, regions, wait_machine
+from wfcelery.core import approval_machine, births, event_machine, regions, wait_machine
 from wfcelery.core.draft import Draft, digest
 from wfcelery.core.gating import gates_of
 from wfcelery.core.rows import StepRow
@@ -30,6 +30,8 @@ def reach(draft: Draft, node: Node, row: StepRow | None) -> None:
 def _begin(draft: Draft, node: Node, row: StepRow) -> None:
     if node.fans_out:
         births.open_fan_out(draft, node, row)
+    elif node.kind == "approval":
+        approval_machine.open_approval(draft, node, row)
     elif node.kind == "sleep":
         wait_machine.open_sleep(draft, node, row)
     elif node.kind == "wait":

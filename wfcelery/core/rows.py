@@ -116,6 +116,25 @@ class WaitRow:
     opened_at: datetime | None = None  # as read
 
 
+@dataclass(slots=True)
+class ApprovalRow:
+    """One row of wf_approval: what is asked of people while the wait of this id is open. Spans count from its opening."""
+
+    id: UUID
+    step: UUID
+    name: str
+    title: str
+    assignees: tuple[str, ...]  # `role:finance`, or the name of an actor; none: everybody
+    form: Mapping[str, Any] | None
+    remind: float | None  # every so many seconds
+    escalate: tuple[tuple[float, tuple[str, ...]], ...]  # after so many seconds these are asked too
+    timeout: float | None
+    reminded: int = 0  # reminders that are over
+    escalated: int = 0
+    opened_at: datetime | None = None  # as read
+    now: datetime | None = None  # the database's time when it was read
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How a task ended and what it was worth, as templates and references see it."""
@@ -142,3 +161,4 @@ class Slice:
     open_rows: list[StepRow] | None = None
     stopped: list[StepRow] | None = None  # rows whose `why` matters to a retry (`core.reopening`)
     waits: list[WaitRow] | None = None  # the run's open waits, the oldest first
+    approvals: list[ApprovalRow] | None = None  # the run's open ones

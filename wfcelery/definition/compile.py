@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from wfcelery.definition.approving import asked_of
 from wfcelery.definition.document import Definition, RetrySpec, Task
 from wfcelery.definition.edges import Way, conditional_blocks, counted, fork, on_error_of, ways_of
 from wfcelery.definition.expressions import Expression, Template
@@ -17,7 +18,7 @@ from wfcelery.definition.secrecy import secrecy_of
 from wfcelery.definition.shares import Share
 from wfcelery.errors import DefinitionProblems
 
-_KINDS: Mapping[str, Literal["sleep", "wait"]] = {"sleep": "sleep", "wait": "wait"}
+_KINDS: Mapping[str, Literal["sleep", "wait", "approval"]] = {"sleep": "sleep", "wait": "wait", "approval": "approval"}
 _HANDLED = frozenset({"failed", "timed_out", "cancelled"})
 _OF_ITEMS = frozenset({"item", "index"})
 
@@ -90,7 +91,7 @@ class _Compiler:
         arguments = Template.parse(task.arguments) if task.arguments else None
         duration = None if task.duration is None else Template.parse(task.duration)
         until = None if task.until is None else Template.parse(task.until)
-        gates = gates_of(task)
+        gates, asked = gates_of(task), asked_of(task)
         key = None if task.key is None else Template.parse(task.key)
         return Node(
             name=name,
@@ -116,6 +117,7 @@ class _Compiler:
             keep=task.keep,
             roles=task.roles,
             data=task.data,
+            approval=asked,
             on_error="continue" if self.on_error[name] == "continue" else "stop",
             retry=None if task.retry is None else policy_of(task.retry),
             timeout=task.timeout,
@@ -128,6 +130,7 @@ class _Compiler:
             reads=_reads(
                 *(when, with_items, each, item_when, arguments, duration, until, key, *publish.values(), *decision),
                 *(gate.key for gate in gates),
+                *(() if asked is None else (asked.title, asked.assignees)),
             ),
             **common,
         )

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from wfcelery.definition.expressions import bare
+from wfcelery.definition.forms import form_of
 from wfcelery.definition.gating import BreakerSpec, LimitSpec, MaybeRate
 from wfcelery.definition.redaction import ANY, path_of, text_of
 from wfcelery.definition.shares import written
@@ -126,6 +127,15 @@ def _secret(value: Any) -> Any:
     return tuple(sorted({text_of(path_of(name)) for name in names})) if all(isinstance(name, str) for name in names) else names
 
 
+def _listed(value: Any) -> Any:
+    """One name is a list of one; a template stays what it is."""
+    return [value] if isinstance(value, str) and "{{" not in value else _stored(value)
+
+
+def _form(value: Any) -> Any:
+    return form_of(value)
+
+
 def _label(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -175,6 +185,13 @@ class Branch(_Strict):
     label: str | None = None
 
 
+class Escalation(_Strict):
+    """After this span these are asked too."""
+
+    after: Span
+    to: Names
+
+
 class Parameter(BaseModel):
     """One parameter of a workflow: whether it has to be given, its default, and its JSON schema."""
 
@@ -199,7 +216,7 @@ class Task(_Strict):
     name: str
     label: str | None = None
     description: str | None = None
-    type: Literal["action", "sleep", "wait", "parallel", "race", "end", "fail", "continue_as_new"] = "action"
+    type: Literal["action", "sleep", "wait", "approval", "parallel", "race", "end", "fail", "continue_as_new"] = "action"
     action: str | None = None
     input: Annotated[dict[str, Any], BeforeValidator(_stored)] = Field(default_factory=dict)
     args: Annotated[list[Any] | None, BeforeValidator(lambda value: None if value is None else _stored(value))] = None
@@ -244,6 +261,11 @@ class Task(_Strict):
     keep: bool = True  # wait: whether one that came before meets it
     roles: NameSet = ()  # wait: who may send it
     data: Annotated[dict[str, Any], BeforeValidator(_stored)] = Field(default_factory=dict)  # wait: the JSON schema of its data
+    title: str | None = None  # approval: what people are asked
+    assignees: Annotated[Any, BeforeValidator(_listed)] = None  # approval: of whom; nobody: of everybody
+    form: Annotated[dict[str, Any] | None, BeforeValidator(_form)] = None  # approval: what an answer has to say
+    remind: MaybeSpan = None
+    escalate: Annotated[tuple[Escalation, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)] = ()
     output: Stored = None  # end: what the run returns
     message: str | None = None  # fail: what its error says
     code: str | None = None

@@ -299,7 +299,7 @@ def _looks(task: Task) -> Iterable[tuple[Path, object, bool]]:
     """Every value with expressions, and whether it is looked at before the task runs."""
     yield ("when",), _parsed(task.when), True
     yield ("filter",), _parsed(task.filter), True
-    for key in ("with_items", "args", "duration", "until", "key", "output", "message"):
+    for key in ("with_items", "args", "duration", "until", "key", "title", "assignees", "output", "message"):
         yield (key,), getattr(task, key), True
     for name, value in task.input.items():
         yield ("input", name), value, True

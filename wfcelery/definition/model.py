@@ -11,6 +11,7 @@ from typing import Any
 from wfcelery.definition.document import TRANSITIONS, After, Branch, Definition, Parameter, RetrySpec, Task
 from wfcelery.definition.edges import Way, counted, on_error_of, ways_of
 from wfcelery.definition.expressions import bare
+from wfcelery.definition.forms import NAME
 from wfcelery.definition.redaction import of_schema, text_of
 
 __all__ = ["After", "Branch", "Definition", "Parameter", "RetrySpec", "Task", "canonical", "canonical_json", "signature"]
@@ -67,6 +68,8 @@ def _tasks(definition: Definition) -> list[dict[str, Any]]:
         if task.retry is not None:
             said["retry"] = task.retry.model_dump(mode="json")
         said |= {"name": task.name, "type": task.type, "on_error": on_error[task.name], "input": task.arguments}
+        if task.form is not None and NAME in task.form:  # what the model asks for says the code
+            said["form"] = {NAME: task.form[NAME]}
         if said.get("join") == "all":
             del said["join"]
         if block is not None:

@@ -68,6 +68,17 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What an approval asks. Spans are seconds from its opening."""
+
+    title: Template
+    assignees: Template | None
+    form: Mapping[str, Any] | None  # the name of a model, a JSON schema, or both
+    remind: float | None
+    escalate: tuple[tuple[float, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """One task of the graph.
 
@@ -79,7 +90,7 @@ class Node:
     """
 
     name: str
-    kind: Literal["action", "sleep", "wait", "gate", "end", "fail", "continue_as_new"]
+    kind: Literal["action", "sleep", "wait", "approval", "gate", "end", "fail", "continue_as_new"]
     action: str = ""
     inbound: tuple[Edge, ...] = ()
     outbound: tuple[Edge, ...] = ()
@@ -109,6 +120,7 @@ class Node:
     keep: bool = True  # wait: whether one that came before meets it
     roles: tuple[str, ...] = ()  # wait: who may send it; none: anybody
     data: Mapping[str, Any] = field(default_factory=dict)  # wait: the JSON schema of its data
+    approval: Asked | None = None
     on_error: Literal["stop", "continue"] = "stop"
     handles: frozenset[str] = NOTHING
     retry: RetryPolicy | None = None  # None: what the code says

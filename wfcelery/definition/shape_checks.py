@@ -8,6 +8,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
+from wfcelery.definition.approving import OF_APPROVALS, check_approval
 from wfcelery.definition.document import TRANSITIONS, Definition, Parameter, Task
 from wfcelery.definition.findings import Findings, Path, did_you_mean
 from wfcelery.definition.gating import GATES
@@ -30,14 +31,29 @@ _OF_WAITS = ("event", "key", "roles", "data")
 _OF_LAST = ("output", "message", "code")
 _LEADING = (*TRANSITIONS, "decision", "publish", "on_error", "cancels")
 _FOREIGN = {
-    "action": (*_OF_SLEEPS, *_OF_WAITS, *_OF_LAST, "tasks"),
-    "sleep": (*_OF_ACTIONS, *_OF_WAITS, *_OF_LAST, "tasks"),
-    "wait": (*_OF_CALLS, *_OF_SLEEPS, *_OF_LAST, "tasks"),
-    "parallel": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, *_OF_LAST, "on_failure", "on_timeout", "on_cancel"),
-    "race": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, *_OF_LAST, "join", "cancel_rest", "on_failure", "on_timeout", "on_cancel"),
-    "end": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, "message", "code", "tasks", *_LEADING),
-    "fail": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, "output", "tasks", *_LEADING),
-    "continue_as_new": (*(key for key in _OF_ACTIONS if key != "input"), *_OF_SLEEPS, *_OF_WAITS, *_OF_LAST, "tasks", *_LEADING),
+    "action": (*_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, *_OF_LAST, "tasks"),
+    "sleep": (*_OF_ACTIONS, *_OF_WAITS, *OF_APPROVALS, *_OF_LAST, "tasks"),
+    "wait": (*_OF_CALLS, *_OF_SLEEPS, *OF_APPROVALS, *_OF_LAST, "tasks"),
+    "parallel": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, *_OF_LAST, "on_failure", "on_timeout", "on_cancel"),
+    "race": (
+        *_OF_ACTIONS,
+        *_OF_SLEEPS,
+        *_OF_WAITS,
+        *OF_APPROVALS,
+        *_OF_LAST,
+        "join",
+        "cancel_rest",
+        "on_failure",
+        "on_timeout",
+        "on_cancel",
+    ),
+    "end": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, "message", "code", "tasks", *_LEADING),
+    "fail": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, "output", "tasks", *_LEADING),
+    "continue_as_new": (
+        *(key for key in _OF_ACTIONS if key != "input"),
+        *(*_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, *_OF_LAST, "tasks", *_LEADING),
+    ),
+    "approval": (*_OF_CALLS, *_OF_SLEEPS, *_OF_WAITS, *_OF_LAST, "tasks"),
 }
 _LAST = ("end", "fail", "continue_as_new")
 
@@ -128,6 +144,8 @@ def _check_type(task: Task, findings: Findings) -> None:
         _check_wait(task, findings)
     elif not task.keep:
         findings.of_task(task, ("keep",), f"a task of type {task.type} takes no keep")
+    if task.type == "approval":
+        check_approval(task, findings)
     if task.type == "fail" and not task.message:
         findings.of_task(task, (), "it says no message: why the run fails")
 

@@ -55,6 +55,8 @@ def _templates(task: Task) -> Iterator[tuple[Path, Any, frozenset[str]]]:
     for place, key in keys_of(task):
         yield place, key, _USUAL
     yield ("key",), task.key, _USUAL
+    yield ("title",), task.title, _USUAL
+    yield ("assignees",), task.assignees, _USUAL
     yield ("output",), task.output, _USUAL
     yield ("message",), task.message, _USUAL
     for name, value in task.publish.items():

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from wfcelery.definition.document import After, Branch, Definition, RetrySpec, Task
+from wfcelery.definition.document import After, Branch, Definition, Escalation, RetrySpec, Task
 from wfcelery.definition.findings import Lines, Path, Problem, did_you_mean, line_of, written
 from wfcelery.definition.gating import BreakerSpec, LimitSpec, RateSpec
 
@@ -171,6 +171,7 @@ def _model_at(path: Path) -> type[BaseModel]:
     models: dict[str, type[BaseModel]] = {
         "retry": RetrySpec,
         "after": After,
+        "escalate": Escalation,
         "decision": Branch,
         "limit": LimitSpec,
         "rate": RateSpec,

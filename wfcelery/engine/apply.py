@@ -22,10 +22,12 @@ from wfcelery.definition.plan import Plan
 from wfcelery.engine.eventing import follow_up
 from wfcelery.engine.facts import fact_of
 from wfcelery.engine.gating import add_gates, pass_gates
+from wfcelery.engine.noticing import fill_forms, tell
 from wfcelery.engine.patience import until_answered
 from wfcelery.engine.plans import Plans
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.errors import IllegalTransition, InternalError, RowChanged, Unavailable
+from wfcelery.store.approvals import load_approvals
 from wfcelery.store.database import Tx
 from wfcelery.store.failures import CommitUnknown, LockTimeout, SerializationClash
 from wfcelery.store.hot import Stale, is_hot, save_fast
@@ -117,6 +119,8 @@ def apply(
             raise
         if applied is not None:
             runtime.bell.ring(applied.decision.rings)
+            if applied.decision.notices and applied.decision.ignored is None:
+                tell(runtime, applied.decision.notices)
         return applied
     changed = RowChanged(f"run {run}", f"{TRIES} times in a row")
     quarantine(runtime, run, changed)
@@ -265,6 +269,8 @@ def _locked(
                 runtime.holds.apply(decision.moved or plan, decision)
             if decision.gated:
                 pass_gates(tx, decision)
+            if decision.approvals:
+                fill_forms(decision)
             _keep(runtime, plan, decision, keeping if kept is None else None)
             save(tx, decision)
             decision.rings.extend(follow_up(tx, decision, getattr(facts, "taken", ()), runtime.settings.events))
@@ -323,6 +329,8 @@ def _load(tx: Tx, view: Slice, missing: Missing) -> None:
         view.open_rows = load_steps(tx, run, open_locked=True)
     if missing.stopped:
         view.stopped = load_steps(tx, run, stopped=True)
+    if missing.approvals:
+        view.approvals = load_approvals(tx, run, view.run.organization_id)
     if missing.waits:
         view.waits = load_waits(tx, run)
 

@@ -6,6 +6,8 @@ from datetime import datetime
 from uuid import UUID
 
 from wfcelery.core.events import (
+    Answered,
+    AssignAsked,
     CancelAsked,
     CancelStepAsked,
     CompleteAsked,
@@ -59,6 +61,11 @@ def fact_of(row: InboxRow) -> Fact:
             return SkipAsked(data["task"], reason, by)
         case "cancel_step":
             return CancelStepAsked(data["task"], reason, by)
+        case "approve" | "reject":
+            given = (data["by"], tuple(data["roles"]), data["comment"], data["form"])
+            return Answered(data["task"], row.fact == "approve", row.at, *given)
+        case "assign":
+            return AssignAsked(data["task"], tuple(data["to"]), by)
         case "complete":
             return CompleteAsked(data["task"], data["value"], reason, by)
         case "retry" if "step" not in data:

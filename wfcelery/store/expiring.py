@@ -11,7 +11,7 @@ from wfcelery.clock import first_of
 from wfcelery.core.states import RUN_ENDED
 from wfcelery.store.database import Tx
 from wfcelery.store.event_rows import delete_of_runs
-from wfcelery.store.schema import dead_letter, history, inbox, payload, run, run_data, step, wait
+from wfcelery.store.schema import approval, dead_letter, history, inbox, payload, run, run_data, step, wait
 from wfcelery.store.statements import Ids, Statement, among, fixed, is_one_of, later, one
 
 _RUNS = one("runs", Ids)
@@ -33,7 +33,10 @@ _WANTED = Statement(
         sa.select(dead_letter.c.run).where(among(dead_letter.c.run, _RUNS), dead_letter.c.status == "open"),
     )
 )
-_DELETE = [Statement(sa.delete(table).where(among(table.c.run, _RUNS))) for table in (history, wait, dead_letter, payload, run_data, step)]
+_DELETE = [
+    Statement(sa.delete(table).where(among(table.c.run, _RUNS)))
+    for table in (history, approval, wait, dead_letter, payload, run_data, step)
+]
 _LOOSE = payload.c.loose_at <= fixed(later(-one("older", sa.Float)))
 _ORPHANS = Statement(sa.delete(payload).where(_LOOSE, ~sa.exists(sa.select(run.c.id).where(run.c.id == payload.c.run))))
 _FOUND = Statement(sa.update(payload).where(_LOOSE).values(loose_at=sa.null()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,7 @@ class InboxRow:
     id: UUID
     fact: str
     data: dict[str, Any]
+    at: datetime
 
 
 _PUT = Statement(
@@ -39,13 +41,13 @@ _PUT = Statement(
     )
 )
 _READ = Statement(
-    sa.select(inbox.c.id, inbox.c.fact, inbox.c.data, inbox.c.organization_id)
+    sa.select(inbox.c.id, inbox.c.fact, inbox.c.data, inbox.c.at, inbox.c.organization_id)
     .where(inbox.c.run == one("run", sa.Uuid))
     .order_by(by_the_way(inbox.c.id))
     .limit(one("many", sa.Integer))
 )
 _READ_ADDED = Statement(
-    sa.select(inbox.c.id, inbox.c.fact, inbox.c.data, inbox.c.organization_id)
+    sa.select(inbox.c.id, inbox.c.fact, inbox.c.data, inbox.c.at, inbox.c.organization_id)
     .where(inbox.c.run == one("run", sa.Uuid), inbox.c.fact == "add_items")
     .order_by(by_the_way(inbox.c.id))
     .limit(one("many", sa.Integer))
@@ -78,12 +80,12 @@ def hand_on(tx: Tx, run: UUID, next_run: UUID) -> None:
 
 def read(tx: Tx, run: UUID, many: int) -> list[InboxRow]:
     """The oldest rows; what is applied is deleted by exactly these ids, which are not in the order of commits."""
-    return [InboxRow(row[0], row[1], loads(row[2])) for row in tx.execute(_READ, {"run": run, "many": many}).rows]
+    return [InboxRow(row[0], row[1], loads(row[2]), row[3]) for row in tx.execute(_READ, {"run": run, "many": many}).rows]
 
 
 def read_added(tx: Tx, run: UUID, many: int) -> list[InboxRow]:
     """As `read`, of the items that somebody adds to a fan-out alone."""
-    return [InboxRow(row[0], row[1], loads(row[2])) for row in tx.execute(_READ_ADDED, {"run": run, "many": many}).rows]
+    return [InboxRow(row[0], row[1], loads(row[2]), row[3]) for row in tx.execute(_READ_ADDED, {"run": run, "many": many}).rows]
 
 
 def look(tx: Tx, run: UUID) -> bool:

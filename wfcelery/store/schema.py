@@ -12,11 +12,12 @@ import sqlalchemy as sa
 from wfcelery.core.rows import WAIT_KINDS
 from wfcelery.core.states import RUN_ENDED, STEP_ENDED, RunStatus, StepStatus, WaitStatus
 from wfcelery.definition.document import OVERLAPS
-from wfcelery.store import columns, event_table, limit_tables
+from wfcelery.store import approval_table, columns, event_table, limit_tables
 from wfcelery.store.rules import held_by_a_trigger
 
 metadata = columns.metadata
 Instant = columns.Instant
+approval = approval_table.approval
 hold, limit, limit_use = limit_tables.hold, limit_tables.limit, limit_tables.limit_use
 event = event_table.event
 Value = columns.Value
@@ -191,7 +192,7 @@ inbox = sa.Table(
         "fact",
         (
             *("reported", "cancel", "terminate", "pause", "resume", "retry", "rerun_failed", "add_items", "complete_items", "skip"),
-            *("complete", "gate_opened", "move", "cancel_step", "hold_over", "event"),
+            *("complete", "gate_opened", "move", "cancel_step", "hold_over", "event", "approve", "reject", "assign"),
         ),
         "wf_inbox_fact",
     ),
@@ -218,16 +219,9 @@ wait = sa.Table(
     sa.Column("match_at", Instant),  # when a sweep looks once more for an event that came while it opened
     sa.Index("wf_wait_due", "due_at", postgresql_where=sa.text("status = 'open'"), sqlite_where=sa.text("status = 'open'")),
     sa.Index("wf_wait_run", "run"),
-    sa.Index(
-        *("wf_wait_for", "organization_id", "name", "key", "opened_at"),
-        postgresql_where=sa.text("status = 'open' and name is not null"),
-        sqlite_where=sa.text("status = 'open' and name is not null"),
-    ),
-    sa.Index(
-        *("wf_wait_match", "match_at"),
-        postgresql_where=sa.text("status = 'open' and match_at is not null"),
-        sqlite_where=sa.text("status = 'open' and match_at is not null"),
-    ),
+    sa.Index("wf_wait_for", "organization_id", "name", "key", "opened_at", **columns.only("status = 'open' and name is not null")),
+    sa.Index("wf_wait_match", "match_at", **columns.only("status = 'open' and match_at is not null")),
+    sa.Index("wf_wait_approvals", "organization_id", "opened_at", **columns.only("status = 'open' and kind = 'approval'")),
     _one_of("kind", WAIT_KINDS, "wf_wait_kind"),
     _one_of("status", WaitStatus, "wf_wait_status"),
     sa.CheckConstraint("(status = 'open') = (ended_at is null)", name="wf_wait_ended"),

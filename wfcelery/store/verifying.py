@@ -18,7 +18,7 @@ from wfcelery.store.dead_letters import _ALL, Letter, _letter
 from wfcelery.store.loading import RUN, STEP, run_row, step_row
 from wfcelery.store.migrations import VERSION_TABLE, wanted
 from wfcelery.store.reading import HistoryRow
-from wfcelery.store.schema import dead_letter, definition, history, hold, inbox, limit, limit_use, meta, run, schedule, step, wait
+from wfcelery.store.schema import approval, dead_letter, definition, history, hold, inbox, limit, limit_use, meta, run, schedule, step, wait
 from wfcelery.store.statements import Ids, Row, Statement, Words, among, clock, fixed, is_one_of, later, one
 
 MANY_RUNS = 100  # runs that are read at one moment,
@@ -157,7 +157,7 @@ _LETTERS = Statement(sa.select(*_ALL).where(among(dead_letter.c.run, _RUNS)).ord
 
 def _strangers() -> Any:
     found = []
-    for table in (step, history, inbox, wait, dead_letter, limit_use):
+    for table in (step, history, inbox, wait, approval, dead_letter, limit_use):
         found.append(
             sa.select(table.c.run, sa.literal_column(f"'{table.name}'", sa.Text).label("what"))
             .join(run, run.c.id == table.c.run)
@@ -315,7 +315,7 @@ _ORPHANS = [
         table.name,
         Statement(sa.select(sa.func.count()).select_from(table).where(~sa.exists(sa.select(run.c.id).where(run.c.id == table.c.run)))),
     )
-    for table in (step, history, inbox, wait, dead_letter, limit_use)
+    for table in (step, history, inbox, wait, approval, dead_letter, limit_use)
 ]
 _HALF_TREES = Statement(
     sa.select(sa.func.count())

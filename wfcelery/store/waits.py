@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from wfcelery.core.decision import Decision
 from wfcelery.core.rows import RunRow, WaitRow
 from wfcelery.errors import RowChanged
+from wfcelery.store.approvals import save_approvals
 from wfcelery.store.database import Tx
 from wfcelery.store.schema import Instant, wait
 from wfcelery.store.statements import Ids, Parameters, Statement, among, by_the_way, clock, later, one
@@ -90,6 +91,8 @@ def save_waits(tx: Tx, decision: Decision) -> None:
     row = decision.run
     for one_wait in decision.waits:
         tx.execute(_INSERT_WAIT, _wait_parameters(row, one_wait))
+    if decision.approvals or decision.approvals_changed:
+        save_approvals(tx, decision)
     if decision.waits_reopened:
         tx.execute(_WAITS_REOPENED, {"run": row.id, "ids": decision.waits_reopened})
     if decision.waits_came and tx.execute(_WAIT_CAME, {"ids": decision.waits_came}).count != len(decision.waits_came):

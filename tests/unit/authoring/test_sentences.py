@@ -17,6 +17,7 @@ from wfcelery import (
     Retry,
     adopt,
     after,
+    approval,
     either,
     end,
     error,
@@ -144,6 +145,18 @@ def test_cancels_takes_a_region_or_what_a_step_returned() -> None:
     assert "cancels= takes what a step returned, not 'search'" in told_by(lambda order: notify.options(cancels="search")(order.id))
     assert "the region there comes from the trace of another workflow" in told_by(foreign)
     assert "region() is a name of letters" in told_by(lambda order: region("no way"))
+
+
+def test_what_an_approval_takes_is_told() -> None:
+    for body, sentence in (
+        (lambda order: approval(""), "approval() takes a title, a text that says what is asked, not ''"),
+        (lambda order: approval("go?", escalate=["1d"]), 'approval(escalate) is a list of pairs such as ("1d", "role:cfo"), not \'1d\''),
+        (lambda order: approval("go?", escalate=[("1d", [])]), "approval(escalate): [] names nobody who is asked then"),
+        (lambda order: approval("go?", remind="soon"), "approval(), remind: 'soon' is not a span of time"),
+        (lambda order: approval("go?", form=order), "approval(form) is a class, such as a pydantic model"),
+        (lambda order: approval("go?", asignees=["ada"]), "approval() has no option asignees; did you mean assignees?"),
+    ):
+        assert sentence in told_by(body)
 
 
 def test_a_milestone_is_what_a_step_returned() -> None:

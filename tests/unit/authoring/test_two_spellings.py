@@ -4,9 +4,28 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from tests.unit.authoring.shop import Order, apologise, charge, label, notify, refund, reserve, ship
-from wfcelery import Failed, Retry, after, either, end, error, expr, fail, failed, otherwise, publish, region, sleep, text, when, workflow
+from wfcelery import (
+    Failed,
+    Retry,
+    after,
+    approval,
+    either,
+    end,
+    error,
+    expr,
+    fail,
+    failed,
+    otherwise,
+    publish,
+    region,
+    sleep,
+    text,
+    when,
+    workflow,
+)
 from wfcelery.definition.compile import compile_plan
 from wfcelery.definition.model import Definition, signature
 from wfcelery.definition.problems import problems
@@ -126,6 +145,44 @@ def test_regions_and_milestones_have_one_signature_in_both_spellings() -> None:
 
     assert signature(called_off.definition) == signature(written)
     assert [str(problem) for problem in problems(called_off.definition)] == []
+
+
+APPROVED = """
+name: approved
+parameters: {order: {type: object, required: true}}
+tasks:
+  - {name: approve, type: approval, title: "Order {{ parameters.order.id }}", assignees: ["role:finance"], form: Note, remind: 4h,
+     escalate: [{after: 1d, to: "role:cfo"}], timeout: 2d}
+  - {name: charge, action: tests.unit.authoring.shop.charge, after: approve,
+     input: {order_id: "{{ parameters.order.id }}", amount: "{{ parameters.order.total }}"}}
+  - {name: notify, action: shop.tasks.notify, needs: [approve],
+     args: ["{{ task.approve.result.form.reason }}", "{{ task.approve.result.by }}"]}
+"""
+
+
+class Note(BaseModel):
+    reason: str
+
+
+def test_an_approval_has_one_signature_in_both_spellings() -> None:
+    @workflow
+    def approved(order: Order) -> None:
+        ok = approval(
+            text("Order {}", order.id),
+            name="approve",
+            assignees=["role:finance"],
+            form=Note,
+            remind="4h",
+            escalate=[("1d", "role:cfo")],
+            timeout="2d",
+        )
+        charge.options(after=ok)(order.id, order.total)
+        notify(ok.form.reason, ok.by)
+
+    written = Definition.model_validate(yaml.safe_load(APPROVED))
+
+    assert signature(approved.definition) == signature(written)
+    assert [str(problem) for problem in problems(approved.definition)] == []
 
 
 def test_another_condition_is_another_signature() -> None:

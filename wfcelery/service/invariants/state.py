@@ -14,7 +14,17 @@ from wfcelery.service.invariants.chronicle import RUN_ENDS
 from wfcelery.service.invariants.limits import waits_its_turn
 from wfcelery.service.invariants.registry import invariant
 
-_AFTER_THE_END = ("run_reopened", "retry_refused", "skip_refused", "complete_refused", "step_cancel_refused", "items_refused", "run_healed")
+_AFTER_THE_END = (
+    "run_reopened",
+    "retry_refused",
+    "skip_refused",
+    "complete_refused",
+    "step_cancel_refused",
+    "answer_refused",
+    "assign_refused",
+    "items_refused",
+    "run_healed",
+)
 _SILENCED = timedelta(hours=1)  # no ring is put off so far, but of what was put aside
 
 
