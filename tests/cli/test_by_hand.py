@@ -14,7 +14,7 @@ from wfcelery import get_run
 def _failed(cli: Cli, flag: Path) -> str:
     run = start(cli, "healing", json.dumps({"flag": str(flag)}))
     view = ended(cli, run)
-    assert (view["status"], view["allowed_actions"]) == ("failed", ["retry"])
+    assert (view["status"], view["allowed_actions"]) == ("failed", ["retry", "rerun", "replay"])
     assert view["steps"][0]["allowed_actions"] == ["skip", "complete"]
     return run
 
@@ -38,6 +38,23 @@ def test_a_failed_run_is_retried_in_place(cli: Cli, tmp_path: Path) -> None:
     view = _succeeded(cli, run)
     assert [(deed["verb"], deed["actor"]) for deed in view["audit"]] == [("retry", "ada")]
     assert "succeeded" in cli("runs", "retry", run, code=4).stderr
+
+
+def test_a_run_is_run_again_from_a_step_or_from_its_beginning_with_another_input(cli: Cli) -> None:
+    old = start(cli, "greeting", '{"name": "Ada"}', "--tag", "vip")
+    ended(cli, old)
+    (new,) = cli.json("runs", "rerun", old, "--from", "shout", "--by", "ada")
+    assert new["of"] == old
+    view = ended(cli, new["id"])
+    assert (view["status"], view["tags"]) == ("succeeded", ["vip", f"rerun_of:{old}"])
+    assert {step["name"]: len(step["attempts"]) for step in view["steps"]} == {"greet": 0, "shout": 1}
+    (again,) = cli.lines("-A", FLOWS, "runs", "replay", old, "--set", "name=Bo", "--key", "bo")
+    ended(cli, again)
+    assert get_run("bo").result() == "HELLO BO"
+    assert "greet" in cli("runs", "rerun", old, "--from", "gret", code=3).stderr
+    cli("runs", "replay", old, "--set", "name", code=2)
+    assert "nmae" in cli("runs", "replay", old, "--edit", '[{"op": "add", "path": "/nmae", "value": "Cy"}]', code=1).stderr
+    assert {deed["verb"] for deed in ended(cli, old)["audit"]} == {"rerun", "replay"}
 
 
 def test_failed_runs_are_retried_by_a_query_which_first_says_what_it_comes_to(cli: Cli, tmp_path: Path) -> None:

@@ -250,6 +250,8 @@ def by_hand(run: Run[Receipt]) -> None:
     run.skip()  # E: step
     run.retry(by=7)  # E: str
     bulk("delete", "status=failed")  # E: delete
+    run.rerun()  # E: step
+    run.replay(5)  # E: int || Literal[5]
     run.why().clear()  # E: clear
     run.data.put("cursor")  # E: Too few arguments || 1 more positional
     run.data.put(1, 2)  # E: str

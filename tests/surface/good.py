@@ -254,6 +254,10 @@ def view(pk: int) -> dict[str, str]:
             run.complete("charge", Receipt(reference="by hand"), "seen at the bank", by="ada")
         elif cause.step is not None:
             run.skip(cause.step, "no need")
+        elif cause.kind == "ended":
+            assert_type(run.rerun("charge", by="ada"), Run[Receipt])
+            assert_type(run.replay([{"op": "replace", "path": "/total", "value": 5}], key="again"), Run[Receipt])
+            run.replay(set={"total": 5}, same_version=True)
         else:
             run.retry(by="ada")
     try:

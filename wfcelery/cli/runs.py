@@ -13,7 +13,7 @@ from uuid import UUID
 
 import click
 
-from wfcelery.cli import asking, by_hand, events, items, moving, output, why
+from wfcelery.cli import again, asking, by_hand, events, items, moving, output, why
 from wfcelery.cli.target import context
 from wfcelery.clock import monotonic
 from wfcelery.definition.spans import seconds
@@ -35,7 +35,7 @@ def runs() -> None:
 
 _OF_A_RUN = (asking.cancel, asking.terminate, asking.pause, asking.resume, asking.retry, moving.move)
 _OF_A_STEP = (by_hand.skip, by_hand.complete, items.add_items, items.complete_items, items.rerun_failed)
-for verb in (*_OF_A_RUN, *_OF_A_STEP, why.why, events.send_event, events.requeue_event, events.list_events):
+for verb in (*_OF_A_RUN, *_OF_A_STEP, why.why, again.rerun, again.replay, events.send_event, events.requeue_event, events.list_events):
     runs.add_command(verb)
 
 

@@ -27,6 +27,7 @@ from wfcelery.core import (
     regions,
     reopening,
     run_machine,
+    taking_over,
     withdrawing,
 )
 from wfcelery.core.decision import Decision, Missing, RingStep
@@ -60,6 +61,7 @@ from wfcelery.core.events import (
     RunRetryAsked,
     SkipAsked,
     Succeeded,
+    TakenOver,
     TerminateAsked,
     TurnedAway,
     WaitCame,
@@ -97,6 +99,7 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     RunRetryAsked: reopening.on_run_retry_asked,
     CancelStepAsked: withdrawing.on_cancel_step_asked,
     SkipAsked: by_hand.on_skip_asked,
+    TakenOver: taking_over.on_taken_over,
     CompleteAsked: by_hand.on_complete_asked,
     ItemsAdded: births.on_items_added,
     ItemsCompleted: fan_out.on_items_completed,
@@ -106,7 +109,7 @@ _REOPENING = (RetryAsked, RunRetryAsked, RerunAsked, SkipAsked, CompleteAsked)
 # More items before the ends of others, lest the last of them ends the fan-out; then results, what ends or reopens the
 # run, the rest; only then the graph advances. Where a pause stands among them says `_in_order`.
 _ORDER: tuple[tuple[type, ...], ...] = (
-    (ItemsAdded,),
+    (ItemsAdded, TakenOver),
     (Succeeded, Failed, GroupEnded, Reported),
     (CancelAsked, TerminateAsked, DeadlinePassed, GracePassed, *_REOPENING),
 )

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from wfcelery.core.asking import DECIDED
 from wfcelery.core.decision import Decision, Missing, RingRun, RingStep
-from wfcelery.core.events import WaitCame, note
+from wfcelery.core.events import TakenOver, WaitCame, note
 from wfcelery.core.rows import NO_ITEM, ApprovalRow, Ended, RunRow, Slice, StepRow, WaitKind, WaitRow
 from wfcelery.core.states import STEP_ENDED, STEP_TABLE, StepStatus
 from wfcelery.definition.plan import Node, Plan
@@ -45,6 +45,7 @@ class Draft:
         self.results: dict[str, Ended] = {}
         self.ended: deque[tuple[Node, str]] = deque()  # nodes that ended and have not yet led on
         self.anew: deque[StepRow] = deque()  # retried steps that never had an input, to be reached when all others have led on
+        self.taken: TakenOver | None = None  # what a run begins with that goes on where another stood
         self.facts = self.decision.facts
         self.approvals: dict[UUID, ApprovalRow | None] = {}  # by step
         self.overdue: list[WaitCame] = []  # approvals whose deadline has passed, unless an answer came before it

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from wfcelery.core.rows import Ended
 from wfcelery.definition.plan import RetryPolicy
 
 
@@ -239,6 +240,14 @@ class RunRetryAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenOver:
+    """What the run begins with: the ends of another run's steps, by their names."""
+
+    run: UUID
+    found: Mapping[str, Ended]
+
+
+@dataclass(frozen=True, slots=True)
 class SkipAsked:
     """A step shall not run, or no longer count as failed."""
 
@@ -323,6 +332,7 @@ Fact = (
     | GracePassed
     | RetryAsked
     | RunRetryAsked
+    | TakenOver
     | SkipAsked
     | CancelStepAsked
     | CompleteAsked

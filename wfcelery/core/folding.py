@@ -205,6 +205,7 @@ _FACTS: dict[str, Callable[[Folded, Mapping[str, Any]], None]] = {
     "step_released": _becomes(StepStatus.READY),
     "step_blocked": _becomes(StepStatus.BLOCKED),
     "step_skipped": _becomes(StepStatus.SKIPPED),
+    "step_taken_over": _becomes(StepStatus.SUCCEEDED),
     "step_succeeded": _becomes(StepStatus.SUCCEEDED),
     "step_cancelled": _becomes(StepStatus.CANCELLED),
     "step_failed": _failed(StepStatus.FAILED),

@@ -8,12 +8,16 @@ from wfcelery.core.gating import gates_of
 from wfcelery.core.rows import StepRow
 from wfcelery.core.states import StepStatus
 from wfcelery.core.step_machine import bury, end, offer, skip
+from wfcelery.core.taking_over import take_over
 from wfcelery.definition.plan import Node
 from wfcelery.errors import ValueProblem
 
 
 def reach(draft: Draft, node: Node, row: StepRow | None) -> None:
     """All that the node waited for has come: start it, or skip it by its own `when`, or because it comes too late."""
+    if draft.taken is not None and node.name in draft.taken.found:
+        take_over(draft, node, row, draft.taken.run, draft.taken.found)
+        return
     late = regions.passed(draft, node) if node.unless_reached else None
     if late is not None:
         skip(draft, node, row, "when", by=late)

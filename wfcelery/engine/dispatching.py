@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from wfcelery.core.decision import RingRun
-from wfcelery.core.events import Begun, EventCame, Fact, PauseAsked, WaitCame
+from wfcelery.core.events import Begun, EventCame, Fact, PauseAsked, TakenOver, WaitCame
 from wfcelery.core.pausing import QUOTA
-from wfcelery.core.rows import RunRow
+from wfcelery.core.rows import Ended, RunRow
+from wfcelery.core.states import StepStatus
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, over_version
 from wfcelery.engine.facts import fact_of
 from wfcelery.engine.quota import not_yet
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.store.database import Tx
 from wfcelery.store.events import take
-from wfcelery.store.inbox import read
-from wfcelery.store.loading import is_due, see
+from wfcelery.store.inbox import InboxRow, read
+from wfcelery.store.loading import is_due, load_results, see
 from wfcelery.store.waits import load_due
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,9 @@ class Inbox:
         found = read(tx, run.id, BATCH)
         self.ids = [row.id for row in found]
         self.taken = take(tx, [UUID(row.data["event"]) for row in found if row.fact == "event"])
-        facts: list[Fact] = [fact_of(row) for row in found if row.fact != "event"]
+        if run.version == 0 and not is_due(tx, run.id):  # what it begins with waits for that
+            self.ids = [row.id for row in found if row.fact != "take_over"]
+        facts: list[Fact] = [_taken(tx, row) if row.fact == "take_over" else fact_of(row) for row in found if row.fact != "event"]
         facts.extend(self.taken)
         if self.taken:  # the time of a wait may have come before them
             facts.extend(WaitCame(step, wait, at) for wait, step, at in load_due(tx, run.id))
@@ -56,6 +59,14 @@ class Inbox:
             if self.pause is not None:
                 facts.append(self.pause)
         return facts
+
+
+def _taken(tx: Tx, row: InboxRow) -> TakenOver:
+    """What a run that goes on where another stood begins with. What the other's steps are worth never changes any more."""
+    source = UUID(row.data["run"])
+    ends = load_results(tx, source, row.data["names"]) if row.data["names"] else {}
+    good = {name: end for name, end in ends.items() if end.status == StepStatus.SUCCEEDED}
+    return TakenOver(source, good | dict.fromkeys(row.data["skipped"], Ended(StepStatus.SKIPPED)))
 
 
 def inbox_of(runtime: Runtime, run: UUID, organization_id: str | None = None) -> Inbox:

@@ -27,8 +27,10 @@ _ACTIONS: Mapping[str, Sequence[str]] = {
     "waiting": ("pause", "cancel", "terminate", "move"),
     "paused": ("resume", "cancel", "terminate", "move"),
     "cancelling": ("terminate",),
-    "failed": ("retry",),
-    "timed_out": ("retry",),
+    "succeeded": ("rerun", "replay"),
+    "failed": ("retry", "rerun", "replay"),
+    "cancelled": ("rerun", "replay"),
+    "timed_out": ("retry", "rerun", "replay"),
 }
 _BY_STATUS = (
     "pause",

@@ -27,10 +27,11 @@ from wfcelery.errors import (
     StepError,
     StillRunning,
 )
-from wfcelery.service import asking, by_hand, definitions, moving, runs, sending
+from wfcelery.service import asking, by_hand, definitions, moving, replaying, runs, sending
 from wfcelery.service.context import current
 from wfcelery.service.expecting import Expectations
 from wfcelery.service.explaining import explained
+from wfcelery.service.replaying import Edit
 from wfcelery.service.run_data import KeptData
 from wfcelery.service.views import MoveView
 from wfcelery.service.why import Cause
@@ -157,6 +158,37 @@ class Run(Generic[R_co]):
         wish = sending.Wish(name, data, key, self.id, dedup=dedup, actor=actor, role=role)
         return str(sending.send(current(), wish, {}))
 
+    def replay(
+        self,
+        edit: Edit = (),
+        *,
+        set: Mapping[str, Any] | None = None,  # noqa: A002
+        same_version: bool = False,
+        key: str | None = None,
+        by: str | None = None,
+    ) -> Run[R_co]:
+        """Start it once more from its beginning, as a new run: with its input, edited by a JSON Patch, or by values at paths (`set`).
+
+        It goes by the newest definition, unless `same_version` is said. Raises `InvalidInput` with all that is wrong with the input.
+        """
+        again = replaying.Again(edit, set, key, by)
+        return Run(str(replaying.replay(current(), UUID(self.id), again, same_version=same_version)), key)
+
+    def rerun(
+        self,
+        step: str,
+        *,
+        edit: Edit = (),
+        set: Mapping[str, Any] | None = None,  # noqa: A002
+        key: str | None = None,
+        by: str | None = None,
+    ) -> Run[R_co]:
+        """Start it once more from one of its steps, as a new run: what stands before it is taken over, it and what follows runs anew.
+
+        Raises as `replay`, `NotFound` for an unknown step, and `NotAllowedNow` while the run has not ended.
+        """
+        return Run(str(replaying.rerun(current(), UUID(self.id), step, replaying.Again(edit, set, key, by))), key)
+
     def why(self) -> Sequence[Cause]:
         """Why the run stands where it stands: each cause with what helps, the most telling first, then those of its children."""
         return explained(current(), UUID(self.id)).causes
@@ -235,6 +267,30 @@ class Run(Generic[R_co]):
     ) -> str:
         """`send_event` from a coroutine."""
         return await asyncio.to_thread(self.send_event, name, data, key=key, dedup=dedup, actor=actor, role=role)
+
+    async def areplay(
+        self,
+        edit: Edit = (),
+        *,
+        set: Mapping[str, Any] | None = None,  # noqa: A002
+        same_version: bool = False,
+        key: str | None = None,
+        by: str | None = None,
+    ) -> Run[R_co]:
+        """`replay` from a coroutine."""
+        return await asyncio.to_thread(self.replay, edit, set=set, same_version=same_version, key=key, by=by)
+
+    async def arerun(
+        self,
+        step: str,
+        *,
+        edit: Edit = (),
+        set: Mapping[str, Any] | None = None,  # noqa: A002
+        key: str | None = None,
+        by: str | None = None,
+    ) -> Run[R_co]:
+        """`rerun` from a coroutine."""
+        return await asyncio.to_thread(self.rerun, step, edit=edit, set=set, key=key, by=by)
 
     async def awhy(self) -> Sequence[Cause]:
         """`why` from a coroutine."""

@@ -192,7 +192,7 @@ inbox = sa.Table(
         "fact",
         (
             *("reported", "cancel", "terminate", "pause", "resume", "retry", "rerun_failed", "add_items", "complete_items", "skip"),
-            *("complete", "gate_opened", "move", "cancel_step", "hold_over", "event", "approve", "reject", "assign"),
+            *("complete", "gate_opened", "move", "cancel_step", "hold_over", "event", "approve", "reject", "assign", "take_over"),
         ),
         "wf_inbox_fact",
     ),

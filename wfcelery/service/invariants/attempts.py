@@ -19,7 +19,7 @@ from wfcelery.store.dead_letters import Letter
 
 SLACK = timedelta(milliseconds=10)  # of a clock that is read twice, and of spans that are rounded
 _SWEPT = "the attempt took longer than its timeout"  # what the sweep says; a worker's own limit counts from the call
-_COMPLETED = ("step_succeeded", "wait_came", "wait_met", "items_succeeded")
+_COMPLETED = ("step_succeeded", "step_taken_over", "wait_came", "wait_met", "items_succeeded")
 _BAD = (StepStatus.FAILED, StepStatus.TIMED_OUT)
 
 

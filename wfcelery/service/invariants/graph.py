@@ -22,6 +22,7 @@ _ADVANCES = (*_BEGINS, "step_blocked", "items_born", "items_let_go")
 _REASONS = {"when": "when", "skipped": "when", "dead": "dead", OPERATOR: OPERATOR}  # of a skip, by what its row says
 _ENDS = {
     "step_succeeded": "succeeded",
+    "step_taken_over": "succeeded",
     "wait_came": "succeeded",
     "wait_met": "succeeded",
     "wait_timed_out": "timed_out",
