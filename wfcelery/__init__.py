@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wfcelery.authoring.context import StepContext, current_step
     from wfcelery.authoring.decorators import Bound, Step, Submitted, Workflow, adopt, step, workflow
     from wfcelery.authoring.events import wait_event
-    from wfcelery.authoring.gates import Breaker, Limit, Rate
+    from wfcelery.authoring.gates import Breaker, Concurrency, Limit, Rate
     from wfcelery.authoring.language import (
         after,
         cancelled,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from wfcelery.authoring.racing import Race, race
     from wfcelery.authoring.regions import region
     from wfcelery.authoring.secrets import Secret, secret
+    from wfcelery.authoring.sections import lock
     from wfcelery.authoring.tracing import End
     from wfcelery.core.decision import ApprovalNotice
     from wfcelery.errors import (
@@ -98,6 +99,7 @@ __all__ = [
     "Bulk",
     "CannotRead",
     "Cause",
+    "Concurrency",
     "DefinitionProblems",
     "DefinitionVersion",
     "End",
@@ -166,6 +168,7 @@ __all__ = [
     "install",
     "is_none",
     "list_schedules",
+    "lock",
     "not_",
     "once",
     "otherwise",
@@ -201,7 +204,8 @@ _HOMES = {
     "wfcelery.authoring.calls": "batched",
     "wfcelery.authoring.decorators": "Bound Step Submitted Workflow adopt step workflow",
     "wfcelery.authoring.events": "wait_event",
-    "wfcelery.authoring.gates": "Breaker Limit Rate",
+    "wfcelery.authoring.gates": "Breaker Concurrency Limit Rate",
+    "wfcelery.authoring.sections": "lock",
     "wfcelery.authoring.language": "after cancelled completed continue_as_new either end error expr fail failed is_none not_ otherwise "
     "publish required sleep sleep_until succeeded text timed_out when",
     "wfcelery.authoring.options": "Retry",

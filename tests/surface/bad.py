@@ -49,11 +49,13 @@ from wfcelery import (
     expr,
     failed,
     get_run,
+    hold,
     is_none,
     not_,
     once,
     otherwise,
     race,
+    release,
     required,
     schedule,
     secret,
@@ -270,3 +272,5 @@ def behind_gates() -> None:
     charge.options(limit=Limit("gateway", slot=3))  # E: slot
     charge.options(lock=Limit("gateway"))  # E: lock
     charge.options(braker=None)  # E: braker
+    hold("step:charge", til="6h")  # E: til
+    release("step:charge", until="6h")  # E: until

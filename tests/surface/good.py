@@ -18,6 +18,7 @@ from wfcelery import (
     Breaker,
     Bulk,
     Cause,
+    Concurrency,
     DefinitionVersion,
     Failed,
     GiveUp,
@@ -66,8 +67,10 @@ from wfcelery import (
     form,
     get_run,
     get_schedule,
+    hold,
     is_none,
     list_schedules,
+    lock,
     not_,
     once,
     otherwise,
@@ -76,6 +79,7 @@ from wfcelery import (
     race,
     region,
     reject,
+    release,
     required,
     rerun_failed,
     schedule,
@@ -595,6 +599,19 @@ def with_gates(new: Order) -> Receipt:
     paid = gently(new.id, new.total)
     once_only = charge.options(lock=text("order-{}", new.id), breaker=Breaker("gateway", failures=5, within="1m", open_for="30s"))
     return once_only.options(rate="10/m", after=paid)(new.id, new.total)
+
+
+@workflow(concurrency=Concurrency("shop-{{ parameters.new.id }}", limit=2, when_full="keep_newest"))
+def with_a_section(new: Order) -> Receipt:
+    with lock(text("till-{}", new.id), name="till"):
+        paid = charge(new.id, new.total)
+        notify(new.id, paid)
+    return paid
+
+
+def by_hold() -> None:
+    hold("step:charge", reason="the gateway is down", until="6h", by="ada")
+    release("step:charge", rate="20/s")
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------

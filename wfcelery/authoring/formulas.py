@@ -27,7 +27,8 @@ class TracedTask:
     followed: bool = False
     branch: TracedTask | None = None  # of a race, that it stands in
     race: TracedTask | None = None  # whose branch it is
-    inside: list[TracedTask] = field(default_factory=list)  # of a branch, or the branches of a race
+    section: TracedTask | None = None  # that it stands in
+    inside: list[TracedTask] = field(default_factory=list)  # of a branch or a section, or the branches of a race
 
     @property
     def usual_ends(self) -> frozenset[str]:

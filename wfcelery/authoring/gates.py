@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from wfcelery.authoring.references import Reference
 from wfcelery.definition.gating import every
@@ -60,6 +60,31 @@ class Breaker:
                 raise AuthoringError(f"Breaker({name}): {wrong}") from None
             if not right:
                 raise AuthoringError(f"Breaker({name}) is longer than nothing")
+
+
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    """At most so many runs of a workflow are under way at once, of each `key` if there is one: "shop-{{ parameters.shop }}".
+
+    A run that comes when there are as many waits ("queue"), ends as cancelled ("reject"), cancels those that are under way
+    and wait ("cancel_running"), or those that wait alone ("keep_newest").
+    """
+
+    key: str | None = None
+    limit: int = 1
+    when_full: Literal["queue", "reject", "cancel_running", "keep_newest"] = "queue"
+
+    def __post_init__(self) -> None:
+        if self.key is not None and (not isinstance(self.key, str) or not self.key):
+            raise AuthoringError(f"Concurrency(key) is a text with expressions over the parameters, not {self.key!r}")
+        _check_number("Concurrency(limit)", self.limit)
+        if self.when_full not in ("queue", "reject", "cancel_running", "keep_newest"):
+            ways = "queue, reject, cancel_running, keep_newest"
+            raise AuthoringError(f"Concurrency(when_full) is one of {ways}, not {self.when_full!r}")
+
+    def document(self) -> dict[str, Any]:
+        """The same, as a definition writes it."""
+        return {"limit": self.limit, "when_full": self.when_full, **({} if self.key is None else {"key": self.key})}
 
 
 def check_gate(name: str, where: str, value: Any) -> None:

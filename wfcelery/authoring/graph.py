@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,6 +34,8 @@ def traced(
         document["timeout"] = seconds(options["timeout"])
     if options.get("tags"):
         document["tags"] = list(options["tags"])
+    if options.get("concurrency") is not None:
+        document["concurrency"] = options["concurrency"].document()
     return _definition(document | body_of(function, name, tuple(parameters.shape.parameters)))
 
 
@@ -56,7 +58,25 @@ def body_of(function: Callable[..., Any], name: str, parameters: Sequence[str]) 
 
 def documents(trace: Trace) -> list[dict[str, Any]]:
     """The tasks of a trace as a definition writes them."""
-    return [_document(task) for task in trace.tasks if task.branch is None and task.race is None]
+    for section in trace.tasks:
+        if "lock" in section.fields and section.inside:
+            _come_after_what_is_outside(section)
+    return [_document(task) for task in trace.tasks if task.branch is None and task.race is None and task.section is None]
+
+
+def _come_after_what_is_outside(section: TracedTask) -> None:
+    """A section begins when all has ended that something inside comes after: nobody waits for that with the lock."""
+    members = set(_members(section))
+    for member in members:
+        for source in (*member.needs, *member.after):
+            if source not in members and source is not section and source not in section.needs:
+                section.after.setdefault(source, source.usual_ends)
+
+
+def _members(task: TracedTask) -> Iterator[TracedTask]:
+    for each in task.inside:
+        yield each
+        yield from _members(each)
 
 
 def _document(task: TracedTask) -> dict[str, Any]:

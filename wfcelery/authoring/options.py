@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
-from wfcelery.authoring.gates import Breaker, Limit, Rate, check_gate
+from wfcelery.authoring.gates import Breaker, Concurrency, Limit, Rate, check_gate
 from wfcelery.definition.expressions import Expression, bare
 from wfcelery.definition.plan import RetryPolicy
 from wfcelery.definition.shares import Share
@@ -104,6 +104,7 @@ class WorkflowOptions(TypedDict, total=False):
     timeout: Duration | None
     key: str  # a template over the parameters: "order-{{ parameters.order.id }}"
     tags: Sequence[str]
+    concurrency: Concurrency
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +238,11 @@ def check_task_name(where: str, value: Any) -> None:
         raise AuthoringError(f"{where} is a name of letters, digits and underscores, as expressions say task.<name>, not {value!r}")
 
 
+def _check_concurrency(where: str, value: Any) -> None:
+    if not isinstance(value, Concurrency):
+        check_whole(where, value, 1)
+
+
 _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "name": _check_text,
     "version": _check_text,
@@ -251,7 +257,6 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "remind": check_span,
     "soft_timeout": check_span,
     "priority": lambda where, value: check_whole(where, value, 0, 255),
-    "concurrency": lambda where, value: check_whole(where, value, 1),
     "join": lambda where, value: check_whole(where, value, 1),
     "filter": _check_item_test,
     "when": _check_item_test,
@@ -261,6 +266,7 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "lock": lambda where, value: check_gate("lock", where, value),
     "rate": lambda where, value: check_gate("rate", where, value),
     "breaker": lambda where, value: check_gate("breaker", where, value),
+    "concurrency": _check_concurrency,
     "transactional": _check_flag,
     "cancel_rest": _check_flag,
     "commit": lambda where, value: check_choice(where, value, ("group", "each")),

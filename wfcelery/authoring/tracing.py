@@ -49,6 +49,7 @@ class Trace:
     stack: list[Guard] = field(default_factory=list)
     branch: TracedTask | None = None  # of a race, around the call
     regions: list[str] = field(default_factory=list)  # those around the call, the innermost last
+    sections: list[TracedTask] = field(default_factory=list)  # likewise
     _chains: list[Chain | None] = field(default_factory=lambda: [None])  # by depth: the chain of branches that came last
     _given: set[str] = field(default_factory=set)
 
@@ -69,7 +70,11 @@ class Trace:
             self._depend(task, each)
         self._settle(task)
         self.tasks.append(task)
-        if self.branch is not None:
+        section = self.sections[-1] if self.sections else None
+        if section is not None and section.branch is self.branch:
+            task.section = section
+            section.inside.append(task)
+        elif self.branch is not None:
             self.branch.inside.append(task)
         return task
 

@@ -19,7 +19,6 @@ from wfcelery.core import (
     by_hand,
     event_machine,
     fan_out,
-    gating,
     holding,
     joins,
     moving,
@@ -27,6 +26,7 @@ from wfcelery.core import (
     regions,
     reopening,
     run_machine,
+    sections,
     taking_over,
     withdrawing,
 )
@@ -89,7 +89,7 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     TerminateAsked: run_machine.on_terminate_asked,
     PauseAsked: pausing.on_pause_asked,
     ResumeAsked: pausing.on_resume_asked,
-    GateOpened: gating.on_gate_opened,
+    GateOpened: sections.on_gate_opened,
     TurnedAway: holding.on_turned_away,
     HoldOver: holding.on_hold_over,
     DeadlinePassed: run_machine.on_deadline_passed,
@@ -137,6 +137,7 @@ def decide(view: Slice, facts: Sequence[Fact], mint: Callable[[], UUID]) -> Deci
         _advance_at_last(draft)
         if not draft.facts:
             return Decision.ignore(view.run, f"nothing new for a run that is {view.run.status}")
+        sections.hold_inside(draft)
         run_machine.settle(draft)
     except NeedMore as need:
         return need.missing

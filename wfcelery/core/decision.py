@@ -99,6 +99,7 @@ class Decision:
     rings: list[Ring] = field(default_factory=list)
     inbox_done: list[UUID] = field(default_factory=list)
     gated: dict[UUID, StepRow] = field(default_factory=dict)  # rows that have changed and have gates, for whoever keeps the gates
+    left: list[UUID] = field(default_factory=list)  # of these: gates of sections that are over
     failing: list[UUID] = field(default_factory=list)  # of these: steps of which an attempt has failed
     grace: float | None = None  # seconds after which a cancelling run is ended by force: wf_run.due_at
     next_run: NextRun | None = None  # which is started in the same commit

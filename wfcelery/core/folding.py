@@ -216,6 +216,7 @@ _FACTS: dict[str, Callable[[Folded, Mapping[str, Any]], None]] = {
     "step_put_off": _put_back(None),
     "step_handed_back": _becomes(StepStatus.READY),
     "step_reopened": _step_reopened,
+    "section_entered": _becomes(StepStatus.SUCCEEDED),
     "step_advanced": _nothing,
     "step_unadvanced": _nothing,
     "wait_opened": _opened,

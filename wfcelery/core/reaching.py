@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wfcelery.core import approval_machine, births, event_machine, regions, wait_machine
+from wfcelery.core import approval_machine, births, event_machine, regions, sections, wait_machine
 from wfcelery.core.draft import Draft, digest
 from wfcelery.core.gating import gates_of
 from wfcelery.core.rows import StepRow
@@ -40,6 +40,8 @@ def _begin(draft: Draft, node: Node, row: StepRow) -> None:
         wait_machine.open_sleep(draft, node, row)
     elif node.kind == "wait":
         event_machine.open_event_wait(draft, node, row)
+    elif node.kind == "gate" and node.gates:
+        sections.enter(draft, node, row)
     elif node.kind == "gate" or node.ends_run:
         row.output = None if node.result is None else node.result.render(draft.scope(node.result.tasks))
         draft.run.open_steps += 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import chain
 
-from wfcelery.core import backlog, fan_out
+from wfcelery.core import backlog, fan_out, sections
 from wfcelery.core.asking import refusal
 from wfcelery.core.draft import Draft, ranges
 from wfcelery.core.events import RerunAsked, RetryAsked, RunRetryAsked
@@ -123,6 +123,7 @@ def reopen_run(draft: Draft, by: str | None) -> None:
     become(draft, RunStatus.RUNNING)
     run.ending = run.error = run.reason = None
     draft.note("run_reopened", by=by)
+    sections.reenter(draft)
 
 
 def go_on(draft: Draft, stopped: list[StepRow], ended: bool) -> None:
@@ -278,6 +279,9 @@ def _open_again(draft: Draft, row: StepRow) -> None:
     was = StepStatus((row.why or "").partition(":")[2])
     to = StepStatus.READY if was is StepStatus.RUNNING else was
     clear(row)
+    if to is StepStatus.READY and draft.plan.nodes[row.name].kind == "gate":
+        draft.anew.append(row)
+        return
     row.ring = row.item == NO_ITEM and to is StepStatus.READY
     draft.move(row, to, "concurrency" if to is StepStatus.HELD else None)
     draft.note("step_reopened", row, to=str(to))

@@ -13,6 +13,7 @@ from wfcelery.core import continuing, fan_out
 from wfcelery.core.draft import Draft, digest
 from wfcelery.core.events import CancelAsked, DeadlinePassed, GracePassed, TerminateAsked
 from wfcelery.core.rows import NO_ITEM, StepRow
+from wfcelery.core.sections import leave_all
 from wfcelery.core.states import RUN_ENDED, RUN_TABLE, STEP_ENDED, RunStatus, StepStatus
 from wfcelery.core.step_machine import end, stood
 from wfcelery.core.wait_machine import close_wait
@@ -165,6 +166,7 @@ def _succeed(draft: Draft) -> None:
 def _finish(draft: Draft, status: RunStatus) -> None:
     become(draft, status)
     draft.decision.ended = True
+    leave_all(draft)
     value = digest(draft.run.output) if status is RunStatus.SUCCEEDED else None
     continued = continuing.continued(draft) if status is RunStatus.SUCCEEDED else None
     draft.note(f"run_{status}", value=value, error=draft.run.error, continued_as=continued)

@@ -125,6 +125,7 @@ STEP_TABLE: Mapping[StepStatus | None, Mapping[str, frozenset[StepStatus]]] = {
     },
     StepStatus.HELD: {
         "released": frozenset({StepStatus.READY}),
+        "its section is entered": frozenset({StepStatus.SUCCEEDED}),
         "closed": frozenset({StepStatus.CANCELLED}),
         "its fan-out is completed, or its milestone has passed": frozenset({StepStatus.SKIPPED}),
         "decided by hand": _BY_HAND,
@@ -146,7 +147,7 @@ STEP_TABLE: Mapping[StepStatus | None, Mapping[str, frozenset[StepStatus]]] = {
         "closed": frozenset({StepStatus.CANCELLED}),
         "decided by hand": _BY_HAND,
     },
-    StepStatus.SUCCEEDED: {},
+    StepStatus.SUCCEEDED: {"reopened by a retry": frozenset({StepStatus.HELD})},
     StepStatus.FAILED: {"decided by hand": _BY_HAND, "retry": _BORN | {StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.CANCELLED}},
     StepStatus.SKIPPED: {},
     StepStatus.CANCELLED: {

@@ -48,6 +48,16 @@ def end(draft: Draft, row: StepRow, how: str) -> None:
         status = "skipped" if how == "dead" else how
         draft.results[row.name] = Ended(status, row.output, row.error)
     draft.ended.append((node, how))
+    if node.leaves is not None:
+        leave(draft, node.leaves)
+
+
+def leave(draft: Draft, gate: str) -> None:
+    """The section behind this gate is over: the run gives its lock back."""
+    row = draft.step(gate)
+    if row is not None and row.gates is not None:
+        draft.decision.gated[row.id] = row
+        draft.decision.left.append(row.id)
 
 
 def is_current(row: StepRow | None, token: UUID, status: StepStatus = StepStatus.RUNNING) -> bool:

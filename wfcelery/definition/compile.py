@@ -9,12 +9,12 @@ from wfcelery.definition.approving import asked_of
 from wfcelery.definition.document import Definition, RetrySpec, Task
 from wfcelery.definition.edges import Way, conditional_blocks, counted, fork, on_error_of, ways_of
 from wfcelery.definition.expressions import Expression, Template
-from wfcelery.definition.gating import every
 from wfcelery.definition.model import signature as signature_of
 from wfcelery.definition.ordering import node_names, topological
-from wfcelery.definition.plan import NOTHING, Edge, Gate, Node, Plan, RetryPolicy
+from wfcelery.definition.plan import NOTHING, Edge, Node, Plan, RetryPolicy
 from wfcelery.definition.regions import closed_by, passed_by
 from wfcelery.definition.secrecy import secrecy_of
+from wfcelery.definition.sections import behind_a_gate, gates_of, sections_of
 from wfcelery.definition.shares import Share
 from wfcelery.errors import DefinitionProblems
 
@@ -27,7 +27,7 @@ def compile_plan(definition: Definition, signature: str | None = None) -> Plan:
     """The plan of a definition. Raises `ExpressionError` or `DefinitionProblems` where `problems` would have told more."""
     ways = ways_of(definition)
     compiler = _Compiler(definition, ways)
-    nodes = compiler.nodes()
+    nodes = behind_a_gate(definition, compiler.nodes())
     output = None if definition.output is None else Template.parse(definition.output)
     return Plan(
         name=definition.name,
@@ -39,6 +39,7 @@ def compile_plan(definition: Definition, signature: str | None = None) -> Plan:
         output=output,
         output_reads=output.tasks if output is not None else NOTHING,
         timeout=definition.timeout,
+        sections=sections_of(definition),
         defaults={name: parameter.default for name, parameter in definition.parameters.items() if not parameter.required},
         required=frozenset(name for name, parameter in definition.parameters.items() if parameter.required),
     )
@@ -176,7 +177,9 @@ class _Compiler:
     def fork(self, name: str) -> Node:
         task, block = self.tasks[name.removesuffix(":fork")]
         when = _both(task.when, self.inside(block))
-        return Node(name=name, kind="gate", when=when, reads=_reads(when), **self.common(name, task))
+        gates = gates_of(task)
+        reads = _reads(when, *(gate.key for gate in gates))
+        return Node(name=name, kind="gate", when=when, gates=gates, reads=reads, **self.common(name, task))
 
     def last(self, task: Task, when: Expression | None, common: Mapping[str, Any]) -> Node:
         """A task that ends the run, well or not."""
@@ -195,6 +198,7 @@ class _Compiler:
             name=task.name,
             kind="gate",
             when=when,
+            leaves=fork(task.name) if task.limit is not None or task.lock is not None else None,
             publish=publish,
             decision=decision,
             result=result,
@@ -231,23 +235,6 @@ def _reads(*parts: Expression | Template | None) -> frozenset[str]:
         if part is not None and part.tasks:
             found |= part.tasks
     return found
-
-
-def gates_of(task: Task) -> tuple[Gate, ...]:
-    """What a task passes before it begins; its turn at a rate, which is lost where it cannot begin then, comes last."""
-    found: list[Gate] = []
-    if task.limit is not None:
-        found.append(Gate("limit", Template.parse(task.limit.key), {"slots": task.limit.slots}))
-    if task.lock is not None:
-        found.append(Gate("lock", Template.parse(task.lock), {"slots": 1}))
-    if task.breaker is not None:
-        said = task.breaker
-        terms = {"failures": said.failures, "within": said.within, "open_for": said.open_for}
-        found.append(Gate("breaker", Template.parse(said.key), terms))
-    if task.rate is not None:
-        rate = task.rate
-        found.append(Gate("rate", Template.parse(rate.key or task.action), {"every": every(rate.limit), "burst": rate.burst}))
-    return tuple(found)
 
 
 def policy_of(spec: RetrySpec) -> RetryPolicy:

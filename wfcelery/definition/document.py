@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from wfcelery.definition.expressions import bare
 from wfcelery.definition.forms import form_of
-from wfcelery.definition.gating import BreakerSpec, LimitSpec, MaybeRate
+from wfcelery.definition.gating import BreakerSpec, ConcurrencySpec, LimitSpec, MaybeRate
 from wfcelery.definition.redaction import ANY, path_of, text_of
 from wfcelery.definition.shares import written
 from wfcelery.definition.spans import seconds
@@ -325,6 +325,7 @@ class Definition(_Strict):
     timeout: MaybeSpan = None
     on_error: Literal["stop", "continue"] = "stop"
     tags: Names = ()
+    concurrency: ConcurrencySpec | None = None
     schedules: Annotated[tuple[ScheduleSpec, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)] = ()
 
     @model_validator(mode="before")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -69,6 +69,14 @@ class BreakerSpec(_Strict):
     failures: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     within: Span = 60.0
     open_for: Span = 30.0
+
+
+class ConcurrencySpec(_Strict):
+    """At most so many runs of one key are under way at once; what becomes of one that comes when there are as many."""
+
+    key: Key | None = None
+    limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    when_full: Literal["queue", "reject", "cancel_running", "keep_newest"] = "queue"
 
 
 MaybeRate = Annotated[RateSpec | None, BeforeValidator(_spelled)]

@@ -49,6 +49,8 @@ def signature(definition: Definition) -> str:
         "timeout": definition.timeout,
         "tags": list(definition.tags),
     }
+    if definition.concurrency is not None:
+        document["concurrency"] = definition.concurrency.model_dump(mode="json")
     return sha256(_text(document).encode("utf-8")).hexdigest()
 
 

@@ -40,7 +40,7 @@ class Gate:
 
     kind: Literal["limit", "lock", "breaker", "rate"]
     key: Template
-    terms: Mapping[str, float]
+    terms: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,7 @@ class Node:
     priority: int | None = None
     commit: Literal["group", "each"] = "group"
     gates: tuple[Gate, ...] = ()
+    leaves: str | None = None  # the gate of the section that is over with this node
     reads: frozenset[str] = NOTHING
     hides: frozenset[Path] = frozenset()  # secret places in its input: what stands there is in no error and no log
     # gate: what its result is; end: what the run returns; fail: what its error says; continue_as_new: the input of the next run
@@ -159,5 +160,6 @@ class Plan:
     output: Template | None = None
     output_reads: frozenset[str] = NOTHING
     timeout: float | None = None
+    sections: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the gate of a lock over several nodes -> what is inside
     defaults: Mapping[str, Any] = field(default_factory=dict)  # default values of parameters
     required: frozenset[str] = NOTHING  # parameters that have none

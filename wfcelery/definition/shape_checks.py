@@ -130,10 +130,14 @@ def _check_name(task: Task, seen: set[str], findings: Findings) -> None:
 
 def _check_type(task: Task, findings: Findings) -> None:
     for key in _FOREIGN[task.type]:
+        if task.type == "parallel" and key in ("limit", "lock"):
+            continue
         if key in task.model_fields_set and getattr(task, key) not in (None, (), {}, []):
             findings.of_task(task, (key,), f"a task of type {task.type} takes no {key}{_instead(task, key)}")
     if task.type == "action" and not task.action:
         findings.of_task(task, (), "it says no action: the name of the step that it runs")
+    if task.type == "parallel" and task.limit is not None and task.lock is not None:
+        findings.of_task(task, ("lock",), "a block has a lock or a limit, not both: a run that waits for one would hold the other")
     if task.type == "parallel" and not task.tasks:
         findings.of_task(task, (), "a parallel block has at least one of tasks")
     if task.type == "race" and len(task.tasks) < 2:

@@ -38,6 +38,8 @@ def check_templates(definition: Definition, findings: Findings) -> None:
     for task, _ in definition.every_task():
         for path, value, roots in _templates(task):
             checker.check(task, path, value, roots, whole=path[0] in _CONDITIONS)
+    if definition.concurrency is not None:
+        checker.check(None, ("concurrency", "key"), definition.concurrency.key, frozenset({"parameters", "vars", "system"}))
     checker.check(None, ("output",), definition.output, _USUAL)
 
 

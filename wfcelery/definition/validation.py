@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from wfcelery.definition.document import After, Branch, Definition, Escalation, RetrySpec, Task
 from wfcelery.definition.findings import Lines, Path, Problem, did_you_mean, line_of, written
-from wfcelery.definition.gating import BreakerSpec, LimitSpec, RateSpec
+from wfcelery.definition.gating import BreakerSpec, ConcurrencySpec, LimitSpec, RateSpec
 
 _TELLING = {"ref", "name", "type"}  # what so much depends on that a task goes with it
 
@@ -176,5 +176,6 @@ def _model_at(path: Path) -> type[BaseModel]:
         "limit": LimitSpec,
         "rate": RateSpec,
         "breaker": BreakerSpec,
+        "concurrency": ConcurrencySpec,
     }
     return models.get(keys[-1], Task if keys[0] == "tasks" else Definition)

@@ -43,6 +43,8 @@ def pass_gates(tx: Tx, decision: Decision) -> None:
     for row in decision.gated.values():
         if row.status is StepStatus.READY:
             gates.ask(decision, row)
+        elif _is_gate(row) and waits_at_a_gate(row):
+            gates.stand_before(decision, row)
     decision.rings.extend(gates.pass_on())
 
 
@@ -60,6 +62,11 @@ def look_after(tx: Tx, organization_id: str, place: Place) -> list[Ring]:
     rings = gates.pass_on()
     limits.looked_after(tx, organization_id, row)
     return rings
+
+
+def _is_gate(row: StepRow) -> bool:
+    """Whether a row is the gate of a section, and no step."""
+    return any(gate.get("section") for gate in row.gates or ())
 
 
 @dataclass(slots=True)
@@ -84,6 +91,11 @@ class _Gates:
         for gate in row.gates or ():
             if gate["kind"] == "breaker":
                 self._judge(self.rows[gate["kind"], gate["key"]], row, failed=row.id in decision.failing)
+        if row.id in decision.left:
+            self._give_back(self.uses.pop(row.id, []))
+            return
+        if row.status is StepStatus.SUCCEEDED and _is_gate(row):
+            return
         was_running = row.seen is not None and row.seen[0] is StepStatus.RUNNING
         if waits_at_a_gate(row) or (row.status in _HAS_IT and not was_running):
             return
@@ -155,6 +167,34 @@ class _Gates:
                 turn = limits.take_turn(self.tx, self.organization_id, self.rows[gate["kind"], gate["key"]])
                 if turn > (row.delay or 0.0):
                     put_off(decision, row, turn)
+
+    def stand_before(self, decision: Decision, row: StepRow) -> None:
+        """A run that has come to the gate of a section takes its place; it is told like the others when its turn has come."""
+        if self.uses.get(row.id):
+            return
+        for gate in (row.gates or [])[:1]:
+            place, limit = (gate["kind"], gate["key"]), self.rows[gate["kind"], gate["key"]]
+            if limit.slots is not None and limit.used >= limit.slots:
+                self._meet(decision, place, gate.get("when_full"))
+            priority = decision.run.priority or 0
+            limits.ask(self.tx, self.organization_id, place, (decision.run.id, row.id), granted=False, priority=priority, delay=None)
+
+    def _meet(self, decision: Decision, place: Place, when_full: str | None) -> None:
+        """What a workflow says of a run that comes when there are as many as may be."""
+        ended: Iterable[Use] = ()
+        if when_full == "reject":
+            self._cancel(decision, decision.run.id, decision.run.queue, f"{place[1]} is taken")
+        elif when_full == "cancel_running":
+            ended = limits.everybody(self.tx, self.organization_id, place)
+        elif when_full == "keep_newest":
+            ended = limits.waiting(self.tx, self.organization_id, place, MOST)
+        for use in ended:
+            if use.run != decision.run.id:
+                self._cancel(decision, use.run, use.queue, f"run {decision.run.id} has come for {place[1]}")
+
+    def _cancel(self, decision: Decision, run: UUID, queue: str | None, reason: str) -> None:
+        inbox.put(self.tx, self.organization_id, run, "cancel", {"reason": reason, "by": None})
+        decision.rings.append(RingRun(self.organization_id, run, queue))
 
     # ---- passing on --------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from wfcelery.clock import uuid7
-from wfcelery.core.states import STEP_ENDED
+from wfcelery.core.states import RUN_ENDED, STEP_ENDED
 from wfcelery.store.database import Tx
 from wfcelery.store.schema import limit, limit_use, run, step
 from wfcelery.store.statements import Ids, Row, Statement, among, clock, fixed, is_one_of, later, one, seconds_until
@@ -112,6 +112,9 @@ _WAITING = Statement(
     .order_by(limit_use.c.priority, limit_use.c.id)
     .limit(one("many", sa.Integer))
 )
+_EVERYBODY = Statement(
+    sa.select(*_USE, run.c.queue).select_from(limit_use.join(run, run.c.id == limit_use.c.run)).where(*_OF_IT).order_by(limit_use.c.id)
+)
 _ASK = Statement(
     sa.insert(limit_use).values(
         id=one("id", sa.Uuid),
@@ -161,6 +164,11 @@ def _used(tx: Tx, organization_id: str, place: Place) -> int:
 def uses_of(tx: Tx, steps: Sequence[UUID]) -> list[Use]:
     """What these steps use or wait for."""
     return [Use(*row) for row in tx.execute(_OF_STEPS, {"ids": list(steps)}).rows]
+
+
+def everybody(tx: Tx, organization_id: str, place: Place) -> list[Use]:
+    """Who uses it, and who waits."""
+    return [Use(*row) for row in tx.execute(_EVERYBODY, {"organization_id": organization_id, "kind": place[0], "key": place[1]}).rows]
 
 
 def waiting(tx: Tx, organization_id: str, place: Place, many: int) -> list[Use]:
@@ -262,8 +270,17 @@ _DUE = Statement(
     .order_by(limit.c.ring_at)
     .limit(one("many", sa.Integer))
 )
+# The gate of a section has succeeded while its run is inside.
 _open_step = sa.exists(
-    sa.select(sa.literal_column("1")).where(step.c.id == limit_use.c.step, sa.not_(is_one_of(step.c.status, STEP_ENDED)))
+    sa.select(sa.literal_column("1"))
+    .select_from(step.join(run, run.c.id == step.c.run))
+    .where(
+        step.c.id == limit_use.c.step,
+        sa.or_(
+            sa.not_(is_one_of(step.c.status, STEP_ENDED)),
+            sa.and_(step.c.status == "succeeded", step.c.gates.like('%"section":true%'), sa.not_(is_one_of(run.c.status, RUN_ENDED))),
+        ),
+    )
 )
 _STALE = Statement(sa.select(*_USE).where(*_OF_IT, sa.not_(_open_step)))
 _NEXT = Statement(

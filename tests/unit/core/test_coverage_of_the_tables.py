@@ -10,7 +10,7 @@ from tests.unit.core.driver import World
 from tests.unit.core.generators import BROKEN, LATE, PARAMETERS, Scenario, scenarios
 from tests.unit.core.stored import Coverage
 from wfcelery.core.events import Begun, DeadlinePassed
-from wfcelery.core.states import RUN_TABLE, STEP_TABLE, WAIT_TABLE, RunStatus, WaitStatus
+from wfcelery.core.states import RUN_TABLE, STEP_TABLE, WAIT_TABLE, RunStatus, StepStatus, WaitStatus
 
 
 def _task(name: str, **more: Any) -> dict[str, Any]:
@@ -93,7 +93,8 @@ def test_every_way_of_the_tables_is_gone() -> None:
 
     # One by one: a run's `failed` and a step's are equal words.
     assert _ways(RUN_TABLE) - seen.run.keys() == {(None, RunStatus.PENDING)}  # a start inserts its run by itself
-    assert _ways(STEP_TABLE) - seen.step.keys() == set()
+    # The gate of a section that a retried run enters once more (tests/engine/test_sections): no graph of these has sections.
+    assert _ways(STEP_TABLE) - seen.step.keys() == {(StepStatus.SUCCEEDED, StepStatus.HELD)}
     assert _ways(WAIT_TABLE) - seen.wait.keys() == {(WaitStatus.OPEN, WaitStatus.MET)}  # by what stands in no graph of these
 
 
