@@ -19,10 +19,13 @@ from wfcelery.service.asking import allowed_actions
 from wfcelery.service.context import Context
 from wfcelery.service.views import CommitView, DeedView, RunSummary, RunView, StepView, attempts_of, error_view
 from wfcelery.store import audit, matching, reading
+from wfcelery.store.approvals import open_approvals
 from wfcelery.store.failures import CommitUnknown
 from wfcelery.store.reading import HistoryRow, RunRecord, StepRecord
 
 ENDED = ("succeeded", "failed", "cancelled", "timed_out")
+
+MOST_ASKED = 1_000  # open approvals of a run that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +133,10 @@ def shown(context: Context, id_or_key: str) -> RunView:
         history = reading.history(tx, found.id)
         label = reading.definition_label(tx, found.definition)
         deeds = audit.deeds(tx, found.id)
+        waits = any(step.status == "waiting" and step.items_left is None for step in steps)
+        asked = {each.asked.step for each in open_approvals(tx, None, found.id, MOST_ASKED)} if waits else set()
     attempts = attempts_of(history)
-    views = [_step(found, step, attempts) for step in steps]
+    views = [_step(found, step, attempts, step.id in asked) for step in steps]
     counts: dict[str, int] = {}
     for view in views:
         counts[view.status] = counts.get(view.status, 0) + 1
@@ -169,17 +174,18 @@ def _summary(run: RunRecord) -> dict[str, Any]:
     }
 
 
-def _actions(run: RunRecord, step: StepRecord) -> list[str]:
+def _actions(run: RunRecord, step: StepRecord, asks: bool) -> list[str]:
     """What people can ask of this step now."""
     if step.item != NO_ITEM:
         return []
     found = ["cancel_step"] if withdrawing.refusal(run, step) is None else []
     if step.items_left is not None:
         return [*(verb for verb in VERBS if refusal(verb, run, step) is None), *found]
-    return [*(["skip", "complete"] if by_hand.refusal(run, step) is None else []), *found]
+    answers = ["approve", "reject", "assign"] if asks else []
+    return [*answers, *(["skip", "complete"] if by_hand.refusal(run, step) is None else []), *found]
 
 
-def _step(run: RunRecord, step: StepRecord, attempts: dict[tuple[str, int], Any]) -> StepView:
+def _step(run: RunRecord, step: StepRecord, attempts: dict[tuple[str, int], Any], asks: bool) -> StepView:
     return StepView(
         id=str(step.id),
         name=step.name,
@@ -199,5 +205,5 @@ def _step(run: RunRecord, step: StepRecord, attempts: dict[tuple[str, int], Any]
         items_left=step.items_left,
         error=error_view(step.error),
         attempts=attempts.get((step.name, step.item), ()),
-        allowed_actions=_actions(run, step),
+        allowed_actions=_actions(run, step, asks),
     )

@@ -230,7 +230,7 @@ def _of_wait(found: OpenWait, step: str, run: str) -> Cause:
             key = "" if found.key is None else f" with key {found.key}"
             what, remedy = f"step {step} waits for event {found.name}{key}", f"wfcelery runs send-event {run} {found.name}"
         case "approval":
-            what, remedy = f"step {step} waits for an approval", "wfcelery approvals list"
+            what, remedy = f"step {step} waits for an approval", f"wfcelery approvals show {run} {step}"
         case _:
             what, remedy = f"step {step} waits for a {found.kind}", f"wfcelery runs skip {run} {step}"
     return _cause(found.kind, what, run, step, since=found.since, until=found.until, remedy=remedy)
