@@ -147,6 +147,7 @@ class Settings(BaseSettings):
     )
     organization_id: str = Field(default="default", description="The organization of runs that name none.")
     input_limit: int = Field(default=1_048_576, ge=1, description="Bytes of a run's input, of a step's input and of a result, as stored.")
+    max_depth: int = Field(default=16, ge=1, description="How many runs may be above a child run.")
     payload_by_reference: int = Field(
         default=65_536, ge=1, description="Bytes beyond which a value is kept beside its row, which holds a reference to it."
     )

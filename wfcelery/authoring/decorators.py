@@ -5,16 +5,27 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, Literal, Never, ParamSpec, Protocol, Unpack, cast, overload
 
 from typing_extensions import TypeVar
 
 from wfcelery.authoring.calls import traced_call, traced_map
+from wfcelery.authoring.children import traced_child, traced_children
 from wfcelery.authoring.context import step_context
 from wfcelery.authoring.gates import gates_of_code
 from wfcelery.authoring.graph import one_input, one_step, traced
-from wfcelery.authoring.options import NO_RETRY, CallOptions, Retry, StepOptions, WorkflowOptions, check_options, check_task_name
+from wfcelery.authoring.options import (
+    NO_RETRY,
+    CallOptions,
+    ChildOptions,
+    Retry,
+    StepOptions,
+    WorkflowOptions,
+    check_options,
+    check_task_name,
+)
 from wfcelery.authoring.parameters import Parameters
 from wfcelery.authoring.registry import StepSpec, registry
 from wfcelery.authoring.shape import Shape, namespace_of_caller
@@ -275,6 +286,7 @@ class Workflow(Generic[P, R_co]):
         self.description = inspect.getdoc(fn) or ""
         self.parameters = Parameters(self.name, Shape(self.name, fn, namespace=namespace))
         self._definition: Definition | None = None
+        self._said: dict[str, Any] = {}  # by options()
         self.__doc__ = fn.__doc__
         self.__name__ = fn.__name__
         self.__wrapped__ = fn
@@ -294,6 +306,8 @@ class Workflow(Generic[P, R_co]):
         """The workflow with its input, for start_workflow. `InvalidInput` tells everything wrong with it."""
         if active_trace() is not None:
             raise refusal(f"{self.name}.bind(...) stands in a workflow that is being traced: start runs in a step")
+        if self._said:
+            raise AuthoringError(f"the options of {self.name}.options(...) mean something only inside a @workflow")
         stored = self.validate_input(self.parameters.shape.named(args, kwargs))
         return Bound(self.name, self.definition, stored, self.read_result, self._key_of(stored))
 
@@ -312,9 +326,36 @@ class Workflow(Generic[P, R_co]):
         """A run's stored output, as the function's annotation says."""
         return self.parameters.shape.read_result(stored)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:  # noqa: ARG002 - for type checkers
-        """Not how a workflow is run: raises, and says how."""
-        raise refusal(f"{self.name} is a workflow and does not run when it is called: start_workflow({self.__name__}.bind(...))")
+    @property
+    def shape(self) -> Shape:
+        """What the function takes and gives back."""
+        return self.parameters.shape
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Inside another workflow a child run, for whose end that waits. Elsewhere it raises, and says how a workflow is run."""
+        if active_trace() is None:
+            raise refusal(f"{self.name} is a workflow and does not run when it is called: start_workflow({self.__name__}.bind(...))")
+        return cast("R_co", traced_child(self, self._said, args, kwargs))
+
+    def start(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Inside another workflow a child run that nobody waits for: the id it has."""
+        return cast("str", traced_child(self, self._said, args, kwargs, waits=False))
+
+    def map(self: Fanned[T, Q, R], items: Iterable[T], /, *args: Q.args, **shared: Q.kwargs) -> list[R]:
+        """One child run for each item, which is the first parameter. Results in the order of the items."""
+        called = cast("Workflow[..., Any]", self)
+        return cast("list[R]", traced_children(called, called._said, items, args, shared))
+
+    def options(self, *, on_error: Literal["stop"] | type[F] = "stop", **options: Unpack[ChildOptions]) -> Workflow[P, R_co | F]:
+        """The workflow with what this one call says. `on_error=Failed`: its value is then `R | Failed`, and the run goes on."""
+        if on_error != "stop" and on_error is not Failed:
+            raise refusal(f'on_error is "stop" or Failed, not {on_error!r}')
+        check_options(f"{self.name}.options()", options, ChildOptions.__annotations__)
+        if "name" in options:
+            check_task_name(f"{self.name}.options(name)", options["name"])
+        called = copy(self)
+        called._said = {**self._said, **options, **({"on_error": "continue"} if on_error is Failed else {})}
+        return cast("Workflow[P, R_co | F]", called)
 
 
 class WorkflowDecorator(Protocol):

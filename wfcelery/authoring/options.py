@@ -6,9 +6,10 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 from wfcelery.authoring.gates import Breaker, Concurrency, Limit, Rate, check_gate
+from wfcelery.definition.document import ParentClose
 from wfcelery.definition.expressions import Expression, bare
 from wfcelery.definition.plan import RetryPolicy
 from wfcelery.definition.shares import Share
@@ -69,6 +70,25 @@ class CallOptions(TypedDict, total=False):
     breaker: Breaker
 
 
+class ChildOptions(TypedDict, total=False):
+    """What `.options(...)` of a workflow takes beside `on_error`."""
+
+    name: str
+    after: object
+    join: int
+    cancel_rest: bool
+    parent_close: ParentClose
+    timeout: Duration | None  # the child's deadline
+    retry: Retry | None
+    queue: str
+    priority: int
+    filter: ItemTest
+    when: ItemTest
+    concurrency: int
+    success: int | str
+    tolerate: int | str
+
+
 class WaitOptions(TypedDict, total=False):
     """What every wait takes."""
 
@@ -94,6 +114,15 @@ class ApprovalOptions(WaitOptions, total=False):
     remind: Duration | None
     escalate: Sequence[tuple[Duration, str | Sequence[str]]]
     timeout: Duration | None
+
+
+class LoopOptions(WaitOptions, total=False):
+    """What `loop(...)` takes beside its conditions."""
+
+    every: Duration  # between the end of a round and the next
+    timeout: Duration | None  # of each round
+    parent_close: ParentClose
+    with_items: object  # a list, or what a step returned: one round for each, one after the other
 
 
 class WorkflowOptions(TypedDict, total=False):
@@ -255,6 +284,8 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "retry": _check_retry,
     "timeout": check_span,
     "remind": check_span,
+    "every": check_span,
+    "parent_close": lambda where, value: check_choice(where, value, get_args(ParentClose)),
     "soft_timeout": check_span,
     "priority": lambda where, value: check_whole(where, value, 0, 255),
     "join": lambda where, value: check_whole(where, value, 1),

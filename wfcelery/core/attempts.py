@@ -93,10 +93,11 @@ def bury_failure(draft: Draft, row: StepRow, fact: Failed) -> None:
     else:
         draft.move(row, StepStatus.FAILED)
     draft.note("step_timed_out" if fact.end == "timed_out" else "step_failed", row, attempt=row.attempt, error=row.error, **whence(row))
-    bury(draft, row, _reason(node, fact), _is_handled(draft, row, fact.end))
+    bury(draft, row, _reason(node, fact), is_handled(draft, row, fact.end))
 
 
-def _is_handled(draft: Draft, row: StepRow, how: str) -> bool:
+def is_handled(draft: Draft, row: StepRow, how: str) -> bool:
+    """Whether the run goes on although this step, or item, has failed for good."""
     if ended_by_itself(draft.plan, draft.run):  # it wants nothing of this step any more
         return True
     if row.item != NO_ITEM:
@@ -125,7 +126,7 @@ def on_lost(draft: Draft, fact: Lost) -> None:
     row.error = {"type": "WorkerLost", "code": None, "message": f"{row.lost} workers were lost while they executed this step"}
     draft.move(row, StepStatus.FAILED)
     draft.note("step_failed", row, attempt=row.attempt, error=row.error, lost=row.lost, **whence(row))
-    bury(draft, row, "lost", _is_handled(draft, row, "failed"))
+    bury(draft, row, "lost", is_handled(draft, row, "failed"))
     if row.item != NO_ITEM:
         fan_out.item_failed(draft, row, "failed")
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from wfcelery.core.children import awaits_child, part_with
 from wfcelery.core.draft import Draft, digest
 from wfcelery.core.events import CompleteAsked, SkipAsked
 from wfcelery.core.reopening import clear, go_on, reopen_run
@@ -100,11 +101,14 @@ def _taken(draft: Draft, verb: str, task: str, by: str | None) -> StepRow | None
         if run.status in RUN_ENDED:
             reopen_run(draft, by)
         draft.decision.retried.append(row.id)
+    if awaits_child(draft, row):
+        part_with(draft, row)
     if row.status is StepStatus.WAITING:
         close_wait(draft, row)
     if row.status in (StepStatus.BLOCKED, *_FAILED):
         run.open_steps += 1  # neither is counted, and `end` takes one off
-    row.blockers = row.wants = row.fired = 0
+    if row.status is StepStatus.BLOCKED:
+        row.blockers = row.wants = row.fired = 0
     row.error = None
     clear(row)
     return row

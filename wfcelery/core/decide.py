@@ -17,6 +17,7 @@ from wfcelery.core import (
     attempts,
     births,
     by_hand,
+    calls,
     event_machine,
     fan_out,
     holding,
@@ -38,6 +39,7 @@ from wfcelery.core.events import (
     Begun,
     CancelAsked,
     CancelStepAsked,
+    ChildEnded,
     CompleteAsked,
     DeadlinePassed,
     EventCame,
@@ -49,6 +51,7 @@ from wfcelery.core.events import (
     GroupEnded,
     HoldOver,
     ItemsAdded,
+    ItemsCalled,
     ItemsCompleted,
     Lost,
     MoveAsked,
@@ -85,6 +88,8 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     Answered: approval_machine.on_answered,
     AssignAsked: approval_machine.on_assign_asked,
     EventCame: event_machine.on_event_came,
+    ChildEnded: calls.on_child_ended,
+    ItemsCalled: calls.on_items_called,
     CancelAsked: run_machine.on_cancel_asked,
     TerminateAsked: run_machine.on_terminate_asked,
     PauseAsked: pausing.on_pause_asked,
@@ -110,7 +115,7 @@ _REOPENING = (RetryAsked, RunRetryAsked, RerunAsked, SkipAsked, CompleteAsked)
 # run, the rest; only then the graph advances. Where a pause stands among them says `_in_order`.
 _ORDER: tuple[tuple[type, ...], ...] = (
     (ItemsAdded, TakenOver),
-    (Succeeded, Failed, GroupEnded, Reported),
+    (Succeeded, Failed, GroupEnded, ItemsCalled, Reported, ChildEnded),
     (CancelAsked, TerminateAsked, DeadlinePassed, GracePassed, *_REOPENING),
 )
 _EVER = datetime.min.replace(tzinfo=UTC)
@@ -128,9 +133,11 @@ def decide(view: Slice, facts: Sequence[Fact], mint: Callable[[], UUID]) -> Deci
     draft = Draft(view, mint)
     try:
         for fact in _in_order(facts):
-            if isinstance(fact, Begun):
+            if isinstance(fact, Begun) or (isinstance(fact, PauseAsked) and fact.down):
                 _begin(draft)
-            elif _is_heard(view.run, fact):
+            if isinstance(fact, Begun):
+                continue
+            if _is_heard(view.run, fact):
                 if isinstance(fact, _TIMED):
                     _advance(draft)
                 _HANDLERS[type(fact)](draft, fact)
@@ -215,7 +222,7 @@ def _rank(fact: Fact) -> tuple[int, datetime]:
 
 def _begin(draft: Draft) -> None:
     run, plan = draft.run, draft.plan
-    if run.version != 0 or run.ending is not None:
+    if run.version != 0 or run.ending is not None or run.status is not RunStatus.PENDING:
         return
     run.status = RunStatus.RUNNING
     draft.note("run_begun")

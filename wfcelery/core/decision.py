@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -71,6 +72,33 @@ class ApprovalNotice:
     assignees: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class NewChild:
+    """A run that is born in this commit. `input` is checked; `timeout` counts from its begin, to the parent's deadline at most."""
+
+    id: UUID
+    step: UUID
+    workflow: str
+    definition: str  # signature
+    input: dict[str, Any]
+    tags: tuple[str, ...] = ()
+    waited: bool = True
+    delay: float | None = None
+    timeout: float | None = None
+    queue: str | None = None
+    priority: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A fact for another run, for its inbox. With an `id` it is put once, however often it is said."""
+
+    run: UUID
+    fact: str
+    data: Mapping[str, Any]
+    id: UUID | None = None
+
+
 @dataclass(slots=True)
 class Decision:
     """Everything one commit writes. `seen_version` is the version the run was read with.
@@ -95,6 +123,8 @@ class Decision:
     notices: list[ApprovalNotice] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     retried: list[UUID] = field(default_factory=list)
+    children: list[NewChild] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
     facts: list[dict[str, Any]] = field(default_factory=list)
     rings: list[Ring] = field(default_factory=list)
     inbox_done: list[UUID] = field(default_factory=list)
@@ -124,5 +154,7 @@ class Missing:
     ids: frozenset[UUID] = frozenset()
     open_rows: bool = False
     stopped: bool = False
+    called: frozenset[tuple[str, str | None]] = frozenset()  # definitions by name and signature
+    loose: bool = False
     waits: bool = False  # the open waits of the run
     approvals: bool = False  # its open approvals

@@ -14,7 +14,7 @@ from uuid import UUID
 from wfcelery.core.asking import DECIDED
 from wfcelery.core.decision import Decision, Missing, RingRun, RingStep
 from wfcelery.core.events import TakenOver, WaitCame, note
-from wfcelery.core.rows import NO_ITEM, ApprovalRow, Ended, RunRow, Slice, StepRow, WaitKind, WaitRow
+from wfcelery.core.rows import NO_ITEM, ApprovalRow, Called, Ended, RunRow, Slice, StepRow, WaitKind, WaitRow
 from wfcelery.core.states import STEP_ENDED, STEP_TABLE, StepStatus
 from wfcelery.definition.plan import Node, Plan
 from wfcelery.definition.values import MISSING, dumps
@@ -109,6 +109,19 @@ class Draft:
             found = next((each for each in self.view.approvals if each.step == row.id), None)
             self.approvals[row.id] = None if found is None else replace(found)
         return self.approvals[row.id]
+
+    def called(self, name: str, signature: str | None) -> Called | None:
+        """The definition a child is to go by; None where there is none."""
+        key = signature or name
+        if key not in self.view.called:
+            raise NeedMore(Missing(called=frozenset({(name, signature)})))
+        return self.view.called[key]
+
+    def loose_children(self) -> list[tuple[UUID, str]]:
+        """The children that no step waits for and that have not ended, those too that are born in this commit; with their tasks."""
+        if self.view.loose is None:
+            raise NeedMore(Missing(loose=True))
+        return [*self.view.loose, *((child.id, self.rows[child.step].name) for child in self.decision.children if not child.waited)]
 
     def stopped_rows(self) -> list[StepRow]:
         """Every row that was closed because of a failure, or ended while the run was ending."""

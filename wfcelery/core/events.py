@@ -93,6 +93,15 @@ class GroupEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemsCalled:
+    """Items that were claimed under one token are to wait for runs of their own: each with what its run is given."""
+
+    fan_out: UUID
+    token: UUID
+    calls: tuple[tuple[UUID, Mapping[str, Any]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reported:
     """A step has recorded its own result without the run's lock; its row holds it."""
 
@@ -147,6 +156,17 @@ class AssignAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """A run that one of our steps has begun is over. `output` is in stored form."""
+
+    step: UUID
+    child: UUID
+    status: str
+    output: Any = None
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Expanded:
     """The next items of a large fan-out may be born."""
 
@@ -177,6 +197,7 @@ class PauseAsked:
     by: str | None = None
     delay: float | None = None
     until: datetime | None = None
+    down: bool = False  # by the run's parent, which is paused
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,11 +336,13 @@ Fact = (
     | Lost
     | Parked
     | GroupEnded
+    | ItemsCalled
     | Reported
     | WaitCame
     | EventCame
     | Answered
     | AssignAsked
+    | ChildEnded
     | Expanded
     | CancelAsked
     | TerminateAsked

@@ -15,12 +15,13 @@ from uuid import UUID
 
 from wfcelery.core import backlog
 from wfcelery.core.asking import DECIDED, refusal
+from wfcelery.core.children import part_with
 from wfcelery.core.decision import DeadLetter
 from wfcelery.core.draft import LATE, Draft, digest, ranges
 from wfcelery.core.events import ItemsCompleted
 from wfcelery.core.quorums import has_enough, is_lost, too_few
 from wfcelery.core.rows import NO_ITEM, StepRow
-from wfcelery.core.states import STEP_ENDED, UNDER_WAY, RunStatus, StepStatus
+from wfcelery.core.states import STEP_ENDED, RunStatus, StepStatus
 from wfcelery.core.step_machine import end, make_ready, stood, whence
 from wfcelery.definition.plan import Node
 
@@ -34,6 +35,17 @@ _WAS_DECIDED = (DECIDED, "closing:decided", "unadvanced:succeeded")
 def is_open(row: StepRow) -> bool:
     """Whether its items go on: they are let go, tried again and born."""
     return row.why is None or row.why == DECIDED
+
+
+def is_closing(draft: Draft, fan_out: UUID) -> bool:
+    """Whether its items are being closed."""
+    return not is_open(_own(draft, fan_out))
+
+
+def label_of(draft: Draft, item: StepRow) -> str:
+    """Why this item is closed, if it is."""
+    assert item.fan_out is not None
+    return _label(_own(draft, item.fan_out))
 
 
 def is_waiting(row: StepRow) -> bool:
@@ -55,6 +67,15 @@ def ring_for_all(draft: Draft, node: Node, row: StepRow, items: int) -> None:
     """As many messages as may be under way: each occupies one slot at a time, and items that wait need as many slots as they may."""
     window = max(WINDOW, min(node.concurrency or 0, WIDEST))
     draft.ring_step(row, node.action, times=min(window, items))
+
+
+def ring_for_let_go(draft: Draft, fan_out: UUID) -> None:
+    """Nobody works on the fan-out who would take what was let go in this commit: a child has ended."""
+    row = _own(draft, fan_out)
+    items = sum(last - first for first, last in row.let_go)
+    if items and is_waiting(row):
+        draft.unring(row.id)
+        ring_for_all(draft, draft.plan.nodes[row.name], row, items)
 
 
 # ---- ends of items ---------------------------------------------------------------------------------------------------
@@ -81,6 +102,15 @@ def item_reported(draft: Draft, item: StepRow) -> None:
     """A transactional item, recorded by itself before."""
     assert item.fan_out is not None
     items_ended(draft, item.fan_out, [item], [])
+
+
+def item_answered(draft: Draft, item: StepRow) -> None:
+    """The run that an item waited for has succeeded."""
+    assert item.fan_out is not None
+    row = _own(draft, item.fan_out)
+    draft.move(item, StepStatus.SUCCEEDED, LATE if row.why in _WAS_DECIDED else None)
+    draft.note("wait_met", item, value=digest(item.output))
+    _count(draft, row, 1)
 
 
 def item_failed(draft: Draft, item: StepRow, how: str) -> None:
@@ -194,14 +224,15 @@ def close_items(draft: Draft, row: StepRow, label: str) -> None:
     `completed`, for good: these fence who still executes an item, since nobody wants its result.
     """
     closed: dict[tuple[StepStatus, str], list[int]] = {}
-    under_way = 0
+    under_way, fences = 0, label in FOR_GOOD
     for item in draft.open_rows():
         if item.fan_out != row.id or item.status in STEP_ENDED:
             continue
-        if item.status is StepStatus.REPORTED or (item.status in UNDER_WAY and label not in FOR_GOOD):
+        awaits = item.status is StepStatus.WAITING and part_with(draft, item)
+        if item.status is StepStatus.REPORTED or ((item.status is StepStatus.RUNNING or awaits) and not fences):
             under_way += 1
-        elif item.status is StepStatus.RUNNING:
-            draft.move(item, StepStatus.CANCELLED, "rest:running")
+        elif item.status is StepStatus.RUNNING or (item.status is StepStatus.WAITING and fences):
+            draft.move(item, StepStatus.CANCELLED, f"rest:{item.status}")
             draft.note("step_cancelled", item, why=item.why)
         else:
             to, why = (StepStatus.SKIPPED, label) if label == "completed" else (StepStatus.CANCELLED, f"{label}:{stood(item)}")

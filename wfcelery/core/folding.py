@@ -76,6 +76,8 @@ def _becomes(status: StepStatus) -> Callable[[Folded, Mapping[str, Any]], None]:
         state.steps[place] = StepStatus(fact.get("then", status))
         if "value" in fact:
             state.values[place] = fact["value"]
+        if "failures" in fact:
+            state.failures[place] = fact["failures"]
         if status in STEP_ENDED:
             state.waits.discard(place[0])
 
@@ -95,7 +97,11 @@ def _failed(status: StepStatus) -> Callable[[Folded, Mapping[str, Any]], None]:
     def told(state: Folded, fact: Mapping[str, Any]) -> None:
         place = _place(fact)
         state.steps[place] = status
-        if "lost" in fact:
+        if place[1] == NO_ITEM:
+            state.waits.discard(place[0])
+        if "failures" in fact:
+            state.failures[place] = fact["failures"]
+        elif "lost" in fact:
             state.lost[place] = fact["lost"]
         elif "attempt" in fact:
             state.failures[place] = state.failures.get(place, 0) + 1
@@ -112,6 +118,15 @@ def _put_back(counter: str | None) -> Callable[[Folded, Mapping[str, Any]], None
             counts[place] = counts.get(place, 0) + 1
 
     return told
+
+
+def _child_retried(state: Folded, fact: Mapping[str, Any]) -> None:
+    state.steps[_place(fact)] = StepStatus(fact["then"])
+    state.failures[_place(fact)] = fact["failures"]
+
+
+def _round_ended(state: Folded, fact: Mapping[str, Any]) -> None:
+    state.failures.pop(_place(fact), None)
 
 
 def _run_is(status: RunStatus) -> Callable[[Folded, Mapping[str, Any]], None]:
@@ -220,6 +235,10 @@ _FACTS: dict[str, Callable[[Folded, Mapping[str, Any]], None]] = {
     "step_advanced": _nothing,
     "step_unadvanced": _nothing,
     "wait_opened": _opened,
+    "child_begun": _becomes(StepStatus.WAITING),
+    "child_ended": _nothing,
+    "child_retried": _child_retried,
+    "round_ended": _round_ended,
     "wait_came": _becomes(StepStatus.SUCCEEDED),
     "wait_met": _becomes(StepStatus.SUCCEEDED),
     "event_refused": _nothing,

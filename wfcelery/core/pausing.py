@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from wfcelery.core.children import tell_all
 from wfcelery.core.decision import RingStep
 from wfcelery.core.draft import Draft, ranges
 from wfcelery.core.events import PauseAsked, ResumeAsked
@@ -37,6 +38,7 @@ def pause(draft: Draft, fact: PauseAsked) -> None:
     draft.decision.resumes = fact.delay, fact.until
     until = None if fact.until is None else fact.until.isoformat()
     draft.note("run_paused", reason=fact.reason, by=fact.by, delay=fact.delay, until=until)
+    tell_all(draft, "pause", reason=fact.reason, by=fact.by, down=True)
     held = [row for row in draft.open_rows() if row.status is StepStatus.READY]
     for row in held:
         row.ring = False
@@ -55,6 +57,7 @@ def on_resume_asked(draft: Draft, fact: ResumeAsked) -> None:
     run.reason = None
     draft.decision.resumes = None, None
     draft.note("run_resumed", by=fact.by)
+    tell_all(draft, "resume", by=fact.by)
     rows = draft.open_rows()
     released = [row for row in rows if row.status is StepStatus.HELD and row.why == PAUSED]
     for row in released:

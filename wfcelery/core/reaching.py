@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wfcelery.core import approval_machine, births, event_machine, regions, sections, wait_machine
+from wfcelery.core import approval_machine, births, calls, event_machine, regions, sections, wait_machine
 from wfcelery.core.draft import Draft, digest
 from wfcelery.core.gating import gates_of
 from wfcelery.core.rows import StepRow
@@ -36,6 +36,8 @@ def _begin(draft: Draft, node: Node, row: StepRow) -> None:
         births.open_fan_out(draft, node, row)
     elif node.kind == "approval":
         approval_machine.open_approval(draft, node, row)
+    elif node.kind == "call":
+        calls.open_call(draft, node, row)
     elif node.kind == "sleep":
         wait_machine.open_sleep(draft, node, row)
     elif node.kind == "wait":
@@ -64,6 +66,8 @@ def _stillborn(draft: Draft, node: Node, row: StepRow, problem: ValueProblem) ->
     draft.run.open_steps += 1
     row.input = None
     row.error = {"type": "ExpressionError", "code": None, "message": str(problem)[:500]}
+    if isinstance(problem, calls.CannotCall):
+        row.error = dict(problem.error)
     draft.move(row, StepStatus.FAILED)
     draft.note("step_failed", row, error=row.error)
     bury(draft, row, "non_retryable", handled="failed" in node.handles or node.on_error == "continue")

@@ -13,6 +13,7 @@ from itertools import chain
 
 from wfcelery.core import backlog, fan_out, sections
 from wfcelery.core.asking import refusal
+from wfcelery.core.calls import call_again
 from wfcelery.core.draft import Draft, ranges
 from wfcelery.core.events import RerunAsked, RetryAsked, RunRetryAsked
 from wfcelery.core.quorums import is_lost, too_few
@@ -21,7 +22,9 @@ from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.run_machine import become
 from wfcelery.core.states import RUN_ENDED, RunStatus, StepStatus
 from wfcelery.core.step_machine import OPERATOR, ended_by_itself
+from wfcelery.core.wait_machine import open_wait
 
+TOLD = "its parent has been told of its end; what can be tried again is the call"
 _MAY_GO_ON = (RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.RUNNING, RunStatus.WAITING)
 _FAILED = (StepStatus.FAILED, StepStatus.TIMED_OUT)
 
@@ -32,7 +35,7 @@ def on_retry_asked(draft: Draft, fact: RetryAsked) -> None:
     failed = row is not None and row.status in (StepStatus.FAILED, StepStatus.TIMED_OUT)
     ended = run.status in RUN_ENDED
     over = run.status not in _MAY_GO_ON or (run.ending is not None and not ended) or ended_by_itself(draft.plan, run)
-    if row is None or not failed or over:
+    if row is None or not failed or over or (ended and run.parent is not None):
         draft.note("retry_refused", row, by=fact.by)
         return
     if row.item == NO_ITEM and row.wants and row.items_left is not None:
@@ -56,7 +59,7 @@ def on_rerun_asked(draft: Draft, fact: RerunAsked) -> None:
     """Give every item of a fan-out that failed for good another episode, and no other item."""
     run = draft.run
     row = draft.step(fact.task) if fact.task in draft.plan.nodes else None
-    why = refusal("rerun_failed", run, row)
+    why = refusal("rerun_failed", run, row) or (TOLD if run.status in RUN_ENDED and run.parent is not None else None)
     if why is not None or row is None:
         draft.note("retry_refused", step=fact.task, why=why, by=fact.by)
         return
@@ -145,8 +148,15 @@ def _stands(draft: Draft, row: StepRow) -> bool:
 
 
 def _again(draft: Draft, row: StepRow, by: str | None) -> None:
-    if row.attempt == 0:  # it never had an input
+    calls_on = draft.plan.nodes[row.name].kind == "call" and row.fired > 0
+    if row.attempt == 0 and not calls_on:  # it never had an input
         draft.anew.append(row)
+        return
+    if calls_on:
+        row.failures, row.error = 0, None
+        draft.note("step_reopened", row, to="waiting", anew=True, by=by)
+        open_wait(draft, row, "child")
+        call_again(draft, row)
         return
     clear(row)
     row.failures = row.lost = 0
@@ -291,6 +301,8 @@ def _open_again(draft: Draft, row: StepRow) -> None:
     if to is StepStatus.WAITING:
         draft.run.open_waits += 1
         draft.decision.waits_reopened.append(row.id)
+        if draft.plan.nodes[row.name].kind == "call":
+            call_again(draft, row)
     elif to is StepStatus.READY:
         draft.ring_step(row, draft.plan.nodes[row.name].action)
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from wfcelery.core.states import RunStatus, StepStatus
+from wfcelery.definition.document import Definition
 from wfcelery.definition.plan import Plan
 
 NO_ITEM = -1
@@ -45,6 +46,8 @@ class RunRow:
     created_at: datetime | None = None
     parent_step: UUID | None = None
     key: str | None = None
+    parent: UUID | None = None  # the run that waits for this one's end
+    depth: int = 0  # how many runs are above it
 
     def copied(self) -> RunRow:
         """The same again, its variables too; a fifth of the price of `dataclasses.replace`."""
@@ -145,6 +148,22 @@ class Ended:
     failed_items: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A definition that a child run is to go by."""
+
+    definition: Definition
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the settings allow to a child run: how deep it may be, and how many bytes its input may have."""
+
+    deepest: int = 16
+    input: int = 1_048_576
+
+
 @dataclass(slots=True)
 class Slice:
     """What one decision needs. A step that is not in `steps` is unknown; one that maps to None has no row.
@@ -162,3 +181,6 @@ class Slice:
     stopped: list[StepRow] | None = None  # rows whose `why` matters to a retry (`core.reopening`)
     waits: list[WaitRow] | None = None  # the run's open waits, the oldest first
     approvals: list[ApprovalRow] | None = None  # the run's open ones
+    called: dict[str, Called | None] = field(default_factory=dict)  # by signature, or else by name; None: there is none
+    loose: list[tuple[UUID, str]] | None = None  # open children that no step waits for, each with the name of its task
+    limits: Limits = Limits()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from wfcelery.core import continuing, fan_out
+from wfcelery.core.children import awaits_child, part_with, part_with_loose, tell_all, tell_parent
 from wfcelery.core.draft import Draft, digest
 from wfcelery.core.events import CancelAsked, DeadlinePassed, GracePassed, TerminateAsked
 from wfcelery.core.rows import NO_ITEM, StepRow
@@ -45,10 +46,17 @@ def bring_to_end(draft: Draft, ending: RunStatus, error: dict[str, Any] | None, 
     draft.note("run_ending", ending=str(ending), reason=reason, error=error)
     if run.open_steps or any(len(node.inbound) > 1 for node in draft.plan.nodes.values()):
         _close_open_rows(draft)
+    part_with_loose(draft)
 
 
 def end_here(draft: Draft, node: Node) -> None:
     """The run has come to a task that ends it: well, with what that is worth, with its message as the run's error, or for another run."""
+    if node.kind == "continue_as_new" and draft.run.parent is not None:
+        message = "a run whose end another waits for does not go on as a new one: let the other have a loop"
+        bring_to_end(
+            draft, RunStatus.FAILED, {"type": "NotAllowedNow", "code": "has_a_parent", "message": message, "step": node.name}, message
+        )
+        return
     if node.kind == "continue_as_new":
         bring_to_end(draft, RunStatus.SUCCEEDED, None, continuing.reason(node, draft.run))
         return
@@ -75,6 +83,8 @@ def close_one(draft: Draft, row: StepRow, label: str) -> None:
     if row.status is StepStatus.WAITING and draft.plan.nodes[row.name].fans_out:
         fan_out.close_items(draft, row, label)  # a failing one too: a retry may have made some of its items ready
         return
+    if awaits_child(draft, row) and part_with(draft, row) and label == "stopped":
+        return  # it ends when its child has
     if row.status is StepStatus.WAITING:
         close_wait(draft, row)
     if row.status is StepStatus.BLOCKED:
@@ -95,6 +105,7 @@ def on_terminate_asked(draft: Draft, fact: TerminateAsked) -> None:
     """Somebody wants the run to end in this commit; what is under way is fenced."""
     _give_up_the_next(draft, fact.reason)
     bring_to_end(draft, RunStatus.CANCELLED, None, fact.reason)
+    tell_all(draft, "terminate", reason=fact.reason, by=fact.by)
     _fence(draft, "terminate")
 
 
@@ -121,9 +132,12 @@ def on_grace_passed(draft: Draft, _: GracePassed) -> None:
 def _fence(draft: Draft, why: str) -> None:
     """What is still under way is over: its token stays on its row, and its result changes nothing."""
     for row in draft.open_rows():
-        if row.status is StepStatus.RUNNING:
-            draft.move(row, StepStatus.CANCELLED, "stopped:running")
-            draft.note("step_cancelled", row, attempt=row.attempt, why=why)
+        awaits = awaits_child(draft, row)
+        if row.status is StepStatus.RUNNING or awaits:
+            if awaits and row.item == NO_ITEM:
+                close_wait(draft, row)
+            draft.move(row, StepStatus.CANCELLED, f"stopped:{stood(row)}")
+            draft.note("step_cancelled", row, attempt=None if awaits else row.attempt, why=why)
             if row.item != NO_ITEM:
                 fan_out.item_closed(draft, row)
             else:
@@ -149,6 +163,7 @@ def settle(draft: Draft) -> None:
 
 def _succeed(draft: Draft) -> None:
     plan = draft.plan
+    part_with_loose(draft)
     if draft.run.error is not None:  # a retried run whose other failures nobody has retried
         bring_to_end(draft, RunStatus.FAILED, None, f"step {draft.run.error.get('step')} failed")
         _finish(draft, RunStatus.FAILED)
@@ -167,6 +182,7 @@ def _finish(draft: Draft, status: RunStatus) -> None:
     become(draft, status)
     draft.decision.ended = True
     leave_all(draft)
+    tell_parent(draft)
     value = digest(draft.run.output) if status is RunStatus.SUCCEEDED else None
     continued = continuing.continued(draft) if status is RunStatus.SUCCEEDED else None
     draft.note(f"run_{status}", value=value, error=draft.run.error, continued_as=continued)

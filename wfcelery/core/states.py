@@ -56,12 +56,12 @@ STEP_OPEN = frozenset({StepStatus.READY, StepStatus.HELD, StepStatus.RUNNING, St
 UNDER_WAY = frozenset({StepStatus.RUNNING, StepStatus.REPORTED})
 
 # status -> {the word of the history for it: the status after it}. None stands for "no row yet".
-_REOPENED = frozenset({RunStatus.RUNNING, RunStatus.WAITING, RunStatus.SUCCEEDED})
+_REOPENED = frozenset({RunStatus.RUNNING, RunStatus.WAITING, RunStatus.CANCELLING, RunStatus.SUCCEEDED})
 
 RUN_TABLE: Mapping[RunStatus | None, Mapping[str, frozenset[RunStatus]]] = {
     None: {"start": frozenset({RunStatus.PENDING})},
     RunStatus.PENDING: {
-        "begun": frozenset({RunStatus.RUNNING, RunStatus.WAITING, RunStatus.SUCCEEDED, RunStatus.FAILED}),
+        "begun": frozenset({RunStatus.RUNNING, RunStatus.WAITING, RunStatus.CANCELLING, RunStatus.SUCCEEDED, RunStatus.FAILED}),
         "begun and paused": frozenset({RunStatus.PAUSED}),
         "cancel": frozenset({RunStatus.CANCELLED}),
         "deadline": frozenset({RunStatus.TIMED_OUT}),
@@ -78,9 +78,9 @@ RUN_TABLE: Mapping[RunStatus | None, Mapping[str, frozenset[RunStatus]]] = {
     RunStatus.WAITING: {
         "a wait ended": frozenset({RunStatus.RUNNING, RunStatus.SUCCEEDED, RunStatus.FAILED}),
         "pause": frozenset({RunStatus.PAUSED}),
-        "cancel": frozenset({RunStatus.CANCELLED}),
-        "deadline": frozenset({RunStatus.TIMED_OUT}),
-        "failure that nothing handles": frozenset({RunStatus.FAILED}),
+        "cancel": frozenset({RunStatus.CANCELLING, RunStatus.CANCELLED}),
+        "deadline": frozenset({RunStatus.CANCELLING, RunStatus.TIMED_OUT}),
+        "failure that nothing handles": frozenset({RunStatus.CANCELLING, RunStatus.FAILED}),
     },
     RunStatus.PAUSED: {
         "resume": frozenset({RunStatus.RUNNING, RunStatus.WAITING}),
@@ -138,12 +138,15 @@ STEP_TABLE: Mapping[StepStatus | None, Mapping[str, frozenset[StepStatus]]] = {
         "timeout": frozenset({StepStatus.TIMED_OUT}),
         "the item's own when is false": frozenset({StepStatus.SKIPPED}),
         "closed": frozenset({StepStatus.CANCELLED}),
+        "it calls a workflow": frozenset({StepStatus.WAITING}),
     },
     StepStatus.REPORTED: {"advanced": frozenset({StepStatus.SUCCEEDED})},
     StepStatus.WAITING: {
         "its time came": frozenset({StepStatus.SUCCEEDED, StepStatus.TIMED_OUT}),
         "what it waited for came": frozenset({StepStatus.SUCCEEDED, StepStatus.FAILED}),
         "its items ended": frozenset({StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.TIMED_OUT}),
+        "its child ended": frozenset({StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.TIMED_OUT, StepStatus.CANCELLED}),
+        "an item whose child failed, again": frozenset({StepStatus.READY, StepStatus.HELD, StepStatus.CANCELLED}),
         "closed": frozenset({StepStatus.CANCELLED}),
         "decided by hand": _BY_HAND,
     },

@@ -84,6 +84,8 @@ def make_ready(draft: Draft, row: StepRow) -> bool:
 
 def stood(row: StepRow) -> StepStatus:
     """How a row that is closed shall stand when it is opened again: what a pause or a gate holds is ready."""
+    if row.item != NO_ITEM and row.status is StepStatus.WAITING:
+        return StepStatus.READY  # for a run of its own, which it will wait for anew
     return StepStatus.READY if row.status is StepStatus.HELD and (row.why == PAUSED or row.item == NO_ITEM) else row.status
 
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from wfcelery.definition.approving import asked_of
+from wfcelery.definition.bodies import BODIES, embedded, embeds
 from wfcelery.definition.document import Definition, RetrySpec, Task
 from wfcelery.definition.edges import Way, conditional_blocks, counted, fork, on_error_of, ways_of
 from wfcelery.definition.expressions import Expression, Template
 from wfcelery.definition.model import signature as signature_of
 from wfcelery.definition.ordering import node_names, topological
-from wfcelery.definition.plan import NOTHING, Edge, Node, Plan, RetryPolicy
+from wfcelery.definition.plan import NOTHING, Callee, Edge, Node, Plan, RetryPolicy, Rounds
 from wfcelery.definition.regions import closed_by, passed_by
 from wfcelery.definition.secrecy import secrecy_of
 from wfcelery.definition.sections import behind_a_gate, gates_of, sections_of
@@ -19,6 +20,8 @@ from wfcelery.definition.shares import Share
 from wfcelery.errors import DefinitionProblems
 
 _KINDS: Mapping[str, Literal["sleep", "wait", "approval"]] = {"sleep": "sleep", "wait": "wait", "approval": "approval"}
+WIDE = 100  # child runs that a fan-out has open at once, where its `concurrency` does not say how many
+MOST_ROUNDS = 1_000  # of a loop, where its `max_rounds` does not say how many
 _HANDLED = frozenset({"failed", "timed_out", "cancelled"})
 _OF_ITEMS = frozenset({"item", "index"})
 
@@ -40,6 +43,7 @@ def compile_plan(definition: Definition, signature: str | None = None) -> Plan:
         output_reads=output.tasks if output is not None else NOTHING,
         timeout=definition.timeout,
         sections=sections_of(definition),
+        loose=any(node.callee is not None and not node.callee.waits for node in nodes.values()),
         defaults={name: parameter.default for name, parameter in definition.parameters.items() if not parameter.required},
         required=frozenset(name for name, parameter in definition.parameters.items() if parameter.required),
     )
@@ -85,10 +89,10 @@ class _Compiler:
         when, item_when = self.conditions(task, block)
         if task.type in ("end", "fail", "continue_as_new"):
             return self.last(task, when, common)
-        publish = {key: Template.parse(value) for key, value in task.publish.items()}
-        decision = tuple(None if branch.default or branch.when is None else Expression.parse(branch.when) for branch in task.decision)
-        with_items = None if task.with_items is None else Template.parse(task.with_items)
-        each = None if task.filter is None else Expression.parse(task.filter)
+        if task.type in BODIES:
+            return self.call(task, when, item_when, common)
+        publish, decision = _led_on(task)
+        with_items, each = _listed(task)
         arguments = Template.parse(task.arguments) if task.arguments else None
         duration = None if task.duration is None else Template.parse(task.duration)
         until = None if task.until is None else Template.parse(task.until)
@@ -144,7 +148,7 @@ class _Compiler:
 
     def conditions(self, task: Task, block: Task | None) -> tuple[Expression | None, Expression | None]:
         """What is asked before the task begins, and what is asked for each of its items."""
-        if task.with_items is None:
+        if task.with_items is None or task.type == "loop":
             return _both(task.when, self.inside(block)), None
         whole = _both(self.inside(block), task.when)
         return (None, None) if whole is None else whole.parted(_OF_ITEMS)
@@ -188,12 +192,44 @@ class _Compiler:
         result = None if said is None else Template.parse(said)
         return Node(name=task.name, kind=kind, when=when, result=result, code=task.code, reads=_reads(when, result), **common)
 
+    def call(self, task: Task, when: Expression | None, item_when: Expression | None, common: Mapping[str, Any]) -> Node:
+        """A task that runs a workflow as a child, once, for each item, or in rounds."""
+        publish, decision = _led_on(task)
+        items, each = _listed(task)
+        arguments = Template.parse(task.input) if task.input else None
+        rounds = _rounds(task, items) if task.type == "loop" else None
+        asked = () if rounds is None else (rounds.until, rounds.going_on)
+        fans_out = items is not None and rounds is None
+        return Node(
+            name=task.name,
+            kind="call",
+            when=when,
+            with_items=items if fans_out else None,
+            filter=each,
+            batch_size=task.batch_size,
+            item_when=item_when,
+            concurrency=task.concurrency or (WIDE if fans_out else None),
+            success=None if task.success is None else Share.parse(task.success),
+            tolerate=None if task.tolerate is None else Share.parse(task.tolerate),
+            closes_rest=task.cancel_rest and task.success is not None,
+            input=arguments,
+            publish=publish,
+            decision=decision,
+            on_error="continue" if self.on_error[task.name] == "continue" else "stop",
+            retry=None if task.retry is None else policy_of(task.retry),
+            timeout=task.timeout,
+            queue=task.queue,
+            priority=task.priority,
+            reads=_reads(when, items, each, item_when, arguments, *asked, *publish.values(), *decision),
+            callee=_callee(self.definition, task, rounds),
+            **common,
+        )
+
     def gate(self, task: Task, when: Expression | None, common: Mapping[str, Any]) -> Node:
-        fields = {child.name: "results" if child.with_items is not None else "result" for child in task.tasks}
+        fields = {child.name: "results" if child.with_items is not None and child.type != "loop" else "result" for child in task.tasks}
         worth: Any = {child: f"{{{{ task.{child}.{field} }}}}" for child, field in fields.items()}
         result = Template.parse({"won": _first_of(task)} if task.type == "race" else worth)
-        publish = {key: Template.parse(value) for key, value in task.publish.items()}
-        decision = tuple(None if branch.default or branch.when is None else Expression.parse(branch.when) for branch in task.decision)
+        publish, decision = _led_on(task)
         return Node(
             name=task.name,
             kind="gate",
@@ -205,6 +241,32 @@ class _Compiler:
             reads=_reads(when, result, *publish.values(), *decision),
             **common,
         )
+
+
+def _led_on(task: Task) -> tuple[dict[str, Template], tuple[Expression | None, ...]]:
+    """What a task publishes, and the conditions of its branches."""
+    publish = {key: Template.parse(value) for key, value in task.publish.items()}
+    return publish, tuple(None if branch.default or branch.when is None else Expression.parse(branch.when) for branch in task.decision)
+
+
+def _listed(task: Task) -> tuple[Template | None, Expression | None]:
+    """The items of a task, and what is asked of each before it is one."""
+    items = None if task.with_items is None else Template.parse(task.with_items)
+    return items, None if task.filter is None else Expression.parse(task.filter)
+
+
+def _callee(definition: Definition, task: Task, rounds: Rounds | None) -> Callee:
+    name, signed = task.workflow or "", None
+    if embeds(task):
+        body = embedded(definition, task)
+        name, signed = body.name, signature_of(body)
+    return Callee(name, signed, task.parent_close or "request_cancel", task.wait, rounds)
+
+
+def _rounds(task: Task, items: Template | None) -> Rounds:
+    until = Expression.parse(task.until) if isinstance(task.until, str) else None
+    going_on = None if task.while_ is None else Expression.parse(task.while_)
+    return Rounds(items, until, going_on, MOST_ROUNDS if task.max_rounds is None else task.max_rounds, task.every)
 
 
 def _both(*conditions: str | None) -> Expression | None:

@@ -32,6 +32,7 @@ TRANSITIONS = {
 }
 POSITIONAL = "*"
 Overlap = Literal["skip", "buffer", "allow", "cancel"]
+ParentClose = Literal["request_cancel", "terminate", "abandon"]  # what becomes of a child when its parent is over, or wants it no more
 OVERLAPS: tuple[Overlap, ...] = ("skip", "buffer", "allow", "cancel")  # what a schedule does where an earlier run is still going
 _CARRIED = frozenset({"datetime", "date", "time", "decimal", "uuid", "bytes", "literal"})
 
@@ -216,7 +217,9 @@ class Task(_Strict):
     name: str
     label: str | None = None
     description: str | None = None
-    type: Literal["action", "sleep", "wait", "approval", "parallel", "race", "end", "fail", "continue_as_new"] = "action"
+    type: Literal["action", "sleep", "wait", "approval", "parallel", "race", "workflow", "loop", "end", "fail", "continue_as_new"] = (
+        "action"
+    )
     action: str | None = None
     input: Annotated[dict[str, Any], BeforeValidator(_stored)] = Field(default_factory=dict)
     args: Annotated[list[Any] | None, BeforeValidator(lambda value: None if value is None else _stored(value))] = None
@@ -266,15 +269,26 @@ class Task(_Strict):
     form: Annotated[dict[str, Any] | None, BeforeValidator(_form)] = None  # approval: what an answer has to say
     remind: MaybeSpan = None
     escalate: Annotated[tuple[Escalation, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)] = ()
-    output: Stored = None  # end: what the run returns
+    output: Stored = None  # end: what the run returns; workflow, loop: what its own tasks are worth
     message: str | None = None  # fail: what its error says
     code: str | None = None
+    workflow: Annotated[str, Field(min_length=1)] | None = None  # workflow, loop: the name of the one that is called, unless `tasks` are
+    parent_close: ParentClose | None = None
+    wait: bool = True  # workflow: whether the run waits for the child's end
+    while_: Annotated[str | None, BeforeValidator(_condition)] = Field(default=None, alias="while")
+    max_rounds: Annotated[int, Field(ge=1)] | None = None
+    every: MaybeSpan = None
     tasks: Annotated[tuple[Task, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)] = ()
 
     @model_validator(mode="before")
     @classmethod
     def _named(cls, document: Any) -> Any:
-        return _with_name(document)
+        return _with_name(_with_bare_until(document))
+
+    @property
+    def inside(self) -> tuple[Task, ...]:
+        """The tasks of a block, which are tasks of the same graph. Those of a loop or a call are a definition of their own."""
+        return self.tasks if self.is_block else ()
 
     @property
     def is_block(self) -> bool:
@@ -339,7 +353,14 @@ class Definition(_Strict):
         while waiting:
             task, block = waiting.pop()
             yield task, block
-            waiting.extend((inner, task) for inner in reversed(task.tasks))
+            waiting.extend((inner, task) for inner in reversed(task.inside))
+
+
+def _with_bare_until(document: Any) -> Any:
+    # of a sleep it is a value, of a loop a condition
+    if isinstance(document, dict) and document.get("type") == "loop" and isinstance(document.get("until"), str):
+        return {**document, "until": bare(document["until"])}
+    return document
 
 
 def _with_name(document: Any) -> Any:

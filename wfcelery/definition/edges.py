@@ -159,7 +159,7 @@ class _Ways:
         while waiting:
             task = waiting.pop()
             names.add(task.name)
-            waiting.extend(task.tasks)
+            waiting.extend(task.inside)
         return names
 
 

@@ -67,7 +67,7 @@ class Findings:
 def _places(tasks: Iterable[Task], path: Path) -> Iterator[tuple[int, Path]]:
     for number, task in enumerate(tasks):
         yield id(task), (*path, number)
-        yield from _places(task.tasks, (*path, number, "tasks"))
+        yield from _places(task.inside, (*path, number, "tasks"))
 
 
 def line_of(lines: Lines, path: Path) -> int | None:

@@ -38,6 +38,8 @@ ROOTS: Mapping[str, str] = {
     "tasks": "task",
     "item": "item",
     "index": "index",
+    "last": "last",
+    "round": "round",
     "system": "system",
     "error": "error",
     "secret": "secret",

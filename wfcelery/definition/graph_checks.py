@@ -10,6 +10,7 @@ from functools import reduce
 from itertools import combinations
 from operator import and_, or_
 
+from wfcelery.definition.bodies import embeds
 from wfcelery.definition.document import Definition, Task
 from wfcelery.definition.edges import Way, counted, ways_of
 from wfcelery.definition.expressions import Expression, Template
@@ -299,8 +300,12 @@ def _looks(task: Task) -> Iterable[tuple[Path, object, bool]]:
     """Every value with expressions, and whether it is looked at before the task runs."""
     yield ("when",), _parsed(task.when), True
     yield ("filter",), _parsed(task.filter), True
-    for key in ("with_items", "args", "duration", "until", "key", "title", "assignees", "output", "message"):
+    for key in ("with_items", "args", "duration", "key", "title", "assignees", "message"):
         yield (key,), getattr(task, key), True
+    yield ("until",), _parsed(task.until) if task.type == "loop" else task.until, True
+    yield ("while",), _parsed(task.while_), True
+    if not embeds(task):  # there it looks at its own tasks
+        yield ("output",), task.output, True
     for name, value in task.input.items():
         yield ("input", name), value, True
     for place, each in keys_of(task):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
+from wfcelery.definition.bodies import embedded, embeds
 from wfcelery.definition.document import TRANSITIONS, After, Branch, Definition, Parameter, RetrySpec, Task
 from wfcelery.definition.edges import Way, counted, on_error_of, ways_of
 from wfcelery.definition.expressions import bare
@@ -24,7 +25,7 @@ _NOT_SIGNED = frozenset(
 
 def canonical(definition: Definition) -> dict[str, Any]:
     """The definition as JSON-able data without what goes without saying, and without its schedules, which live in rows of their own."""
-    return definition.model_dump(mode="json", exclude_defaults=True, exclude={"schedules"})
+    return definition.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"schedules"})
 
 
 def canonical_json(definition: Definition) -> str:
@@ -76,6 +77,9 @@ def _tasks(definition: Definition) -> list[dict[str, Any]]:
             del said["join"]
         if block is not None:
             said["block"] = block.name
+        if embeds(task):
+            said["body"] = signature(embedded(definition, task))
+            said.pop("output", None)
         if task.decision:
             said["decision"] = [None if branch.default else branch.when for branch in task.decision]
         signed.append(_tidy(said))

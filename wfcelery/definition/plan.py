@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from wfcelery.definition.document import ParentClose
 from wfcelery.definition.expressions import Expression, Template
 from wfcelery.definition.redaction import Path
 from wfcelery.definition.shares import Share
@@ -79,6 +80,28 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Rounds:
+    """How often a loop's workflow runs, one run after the other: once for each item, until something holds, or while it does."""
+
+    items: Template | None = None
+    until: Expression | None = None  # asked after each round
+    going_on: Expression | None = None  # likewise: `while`
+    most: int = 1_000
+    every: float | None = None  # seconds between the end of a round and the next
+
+
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """Which workflow a node runs as a child: the newest of a name, or the one of a signature, which the definition brings itself."""
+
+    name: str
+    signature: str | None = None
+    parent_close: ParentClose = "request_cancel"
+    waits: bool = True
+    rounds: Rounds | None = None  # of a loop
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """One task of the graph.
 
@@ -90,7 +113,7 @@ class Node:
     """
 
     name: str
-    kind: Literal["action", "sleep", "wait", "approval", "gate", "end", "fail", "continue_as_new"]
+    kind: Literal["action", "sleep", "wait", "approval", "gate", "call", "end", "fail", "continue_as_new"]
     action: str = ""
     inbound: tuple[Edge, ...] = ()
     outbound: tuple[Edge, ...] = ()
@@ -136,6 +159,7 @@ class Node:
     # gate: what its result is; end: what the run returns; fail: what its error says; continue_as_new: the input of the next run
     result: Template | None = None
     code: str | None = None  # fail: the code of its error
+    callee: Callee | None = None  # call: the workflow
 
     @property
     def fans_out(self) -> bool:
@@ -163,3 +187,4 @@ class Plan:
     sections: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the gate of a lock over several nodes -> what is inside
     defaults: Mapping[str, Any] = field(default_factory=dict)  # default values of parameters
     required: frozenset[str] = NOTHING  # parameters that have none
+    loose: bool = False  # whether a task of it begins runs that nobody waits for

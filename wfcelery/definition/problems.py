@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
+from wfcelery.definition.bodies import bodies_of
 from wfcelery.definition.built_in import check_built_in
+from wfcelery.definition.call_checks import check_calls, inner
 from wfcelery.definition.document import Definition
 from wfcelery.definition.extent import MOST_VALUES
 from wfcelery.definition.findings import Findings, Lines, Path, Problem, written
@@ -80,15 +83,20 @@ def _unkept(document: Any, lines: Lines, file: str | None) -> Problem | None:
 
 
 def _checked(definition: Definition, findings: Findings) -> list[Problem]:
-    tasks = list(definition.every_task())
-    if len(tasks) > MOST_TASKS:
-        findings.add(("tasks",), f"there are {len(tasks)} tasks, more than {MOST_TASKS}")
+    tasks = sum(1 for each in (definition, *bodies_of(definition)) for _ in each.every_task())
+    if tasks > MOST_TASKS:
+        findings.add(("tasks",), f"there are {tasks} tasks, more than {MOST_TASKS}")
         return findings.problems
     check_shape(definition, findings)
     check_templates(definition, findings)
     check_graph(definition, findings)
     check_built_in(definition, findings)
     check_schedules(definition, findings)
+    check_calls(definition, findings)
+    for task, body, lines in inner(definition, findings):
+        place = f"tasks.{task.name}"
+        inside = _checked(body, Findings(body, lines, findings.file))
+        findings.problems += [replace(each, path=f"{place}.{each.path}" if each.path else place) for each in inside]
     return _in_order(findings.problems)
 
 

@@ -29,31 +29,40 @@ _OF_ACTIONS = (*_OF_CALLS, "timeout")
 _OF_SLEEPS = ("duration", "until")
 _OF_WAITS = ("event", "key", "roles", "data")
 _OF_LAST = ("output", "message", "code")
+_OF_LOOPS = ("while_", "max_rounds", "every")
+_OF_CHILDREN = ("workflow", "parent_close", "wait", *_OF_LOOPS)
 _LEADING = (*TRANSITIONS, "decision", "publish", "on_error", "cancels")
 _FOREIGN = {
-    "action": (*_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, *_OF_LAST, "tasks"),
-    "sleep": (*_OF_ACTIONS, *_OF_WAITS, *OF_APPROVALS, *_OF_LAST, "tasks"),
-    "wait": (*_OF_CALLS, *_OF_SLEEPS, *OF_APPROVALS, *_OF_LAST, "tasks"),
-    "parallel": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, *_OF_LAST, "on_failure", "on_timeout", "on_cancel"),
+    "action": (*_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, *_OF_LAST, *_OF_CHILDREN, "tasks"),
+    "sleep": (*_OF_ACTIONS, *_OF_WAITS, *OF_APPROVALS, *_OF_LAST, *_OF_CHILDREN, "tasks"),
+    "wait": (*_OF_CALLS, *_OF_SLEEPS, *OF_APPROVALS, *_OF_LAST, *_OF_CHILDREN, "tasks"),
+    "parallel": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, *_OF_LAST, *_OF_CHILDREN, "on_failure", "on_timeout", "on_cancel"),
     "race": (
-        *_OF_ACTIONS,
-        *_OF_SLEEPS,
-        *_OF_WAITS,
-        *OF_APPROVALS,
-        *_OF_LAST,
-        "join",
-        "cancel_rest",
-        "on_failure",
-        "on_timeout",
-        "on_cancel",
+        *(*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, *_OF_LAST, *_OF_CHILDREN),
+        *("join", "cancel_rest", "on_failure", "on_timeout", "on_cancel"),
     ),
-    "end": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, "message", "code", "tasks", *_LEADING),
-    "fail": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, "output", "tasks", *_LEADING),
+    "end": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, "message", "code", "tasks", *_OF_CHILDREN, *_LEADING),
+    "fail": (*_OF_ACTIONS, *_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, "output", "tasks", *_OF_CHILDREN, *_LEADING),
     "continue_as_new": (
         *(key for key in _OF_ACTIONS if key != "input"),
-        *(*_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, *_OF_LAST, "tasks", *_LEADING),
+        *(*_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, *_OF_LAST, "tasks", *_OF_CHILDREN, *_LEADING),
     ),
-    "approval": (*_OF_CALLS, *_OF_SLEEPS, *_OF_WAITS, *_OF_LAST, "tasks"),
+    "workflow": (*GATES, "action", "args", "soft_timeout", "commit", *_OF_SLEEPS, *_OF_WAITS, *OF_APPROVALS, "message", "code", *_OF_LOOPS),
+    "loop": (
+        *GATES,
+        "action",
+        "args",
+        "soft_timeout",
+        "commit",
+        *_OF_FAN_OUTS,
+        "duration",
+        *_OF_WAITS,
+        *OF_APPROVALS,
+        "message",
+        "code",
+        "wait",
+    ),
+    "approval": (*_OF_CALLS, *_OF_SLEEPS, *_OF_WAITS, *_OF_LAST, "tasks", *_OF_CHILDREN),
 }
 _LAST = ("end", "fail", "continue_as_new")
 
@@ -73,7 +82,7 @@ def check_shape(definition: Definition, findings: Findings) -> None:
     seen: set[str] = set()
     for task, _ in definition.every_task():
         _check_name(task, seen, findings)
-        for key in ("action", "queue"):
+        for key in ("action", "queue", "workflow"):
             if (fault := _unkeepable(getattr(task, key))) is not None:
                 findings.of_task(task, (key,), fault)
         _check_type(task, findings)
@@ -133,7 +142,8 @@ def _check_type(task: Task, findings: Findings) -> None:
         if task.type == "parallel" and key in ("limit", "lock"):
             continue
         if key in task.model_fields_set and getattr(task, key) not in (None, (), {}, []):
-            findings.of_task(task, (key,), f"a task of type {task.type} takes no {key}{_instead(task, key)}")
+            written = key.rstrip("_")
+            findings.of_task(task, (written,), f"a task of type {task.type} takes no {written}{_instead(task, key)}")
     if task.type == "action" and not task.action:
         findings.of_task(task, (), "it says no action: the name of the step that it runs")
     if task.type == "parallel" and task.limit is not None and task.lock is not None:
@@ -225,7 +235,7 @@ def _check_fan_out(task: Task, findings: Findings) -> None:
             if getattr(task, key) is not None:
                 findings.of_task(task, (key,), f"a task with_items has no {key}: say how many at once with concurrency")
     if task.with_items is None:
-        for key in _OF_FAN_OUTS if task.type == "action" else ():
+        for key in _OF_FAN_OUTS if task.type in ("action", "workflow") else ():
             if getattr(task, key) is not None:
                 findings.of_task(task, (key,), f"only a task with_items has a {key}")
         return

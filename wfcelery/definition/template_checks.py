@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
+from wfcelery.definition.bodies import embeds
 from wfcelery.definition.document import Definition, Task
 from wfcelery.definition.expressions import Expression, Template
 from wfcelery.definition.findings import Findings, Path, did_you_mean
@@ -19,13 +20,15 @@ _SYSTEM = ("run_id", "workflow", "version", "organization_id", "key", "workflow_
 _WHERE = {
     "item": "item is there only in the input, the when and the filter of a task with_items",
     "index": "index is there only in the input, the when and the filter of a task with_items",
+    "last": "last is there only in the input, the until and the while of a loop",
+    "round": "round is there only in the input, the until and the while of a loop",
     "error": "error alone is there only in a retry's on_error; elsewhere it is task.name.error",
     "secret": "a secret stands in the input of a task that calls a step, and nowhere else",
     "task": "no task has ended when variables get their first values",
 }
 
 
-_CONDITIONS = ("when", "filter", "retry", "decision")  # what stands there is an expression without braces
+_CONDITIONS = ("when", "filter", "retry", "decision", "while")  # what stands there is an expression without braces
 
 
 def check_templates(definition: Definition, findings: Findings) -> None:
@@ -37,7 +40,8 @@ def check_templates(definition: Definition, findings: Findings) -> None:
         known.add(name)
     for task, _ in definition.every_task():
         for path, value, roots in _templates(task):
-            checker.check(task, path, value, roots, whole=path[0] in _CONDITIONS)
+            whole = path[0] in _CONDITIONS or (task.type == "loop" and path[0] == "until")
+            checker.check(task, path, value, roots, whole=whole)
     if definition.concurrency is not None:
         checker.check(None, ("concurrency", "key"), definition.concurrency.key, frozenset({"parameters", "vars", "system"}))
     checker.check(None, ("output",), definition.output, _USUAL)
@@ -45,21 +49,26 @@ def check_templates(definition: Definition, findings: Findings) -> None:
 
 def _templates(task: Task) -> Iterator[tuple[Path, Any, frozenset[str]]]:
     with_item = _USUAL | {"item", "index"} if task.with_items is not None else _USUAL
+    if task.type == "loop":
+        yield from _of_a_loop(task, with_item | {"last", "round"})
+        with_item = _USUAL
     yield ("when",), task.when, with_item
     yield ("filter",), task.filter, with_item
     yield ("with_items",), task.with_items, _USUAL
     given = with_item | {"secret"} if task.type == "action" else with_item
-    for name, value in task.input.items():
+    for name, value in task.input.items() if task.type != "loop" else ():
         yield ("input", name), value, given
     yield ("args",), task.args, given
     yield ("duration",), task.duration, _USUAL
-    yield ("until",), task.until, _USUAL
     for place, key in keys_of(task):
         yield place, key, _USUAL
     yield ("key",), task.key, _USUAL
     yield ("title",), task.title, _USUAL
     yield ("assignees",), task.assignees, _USUAL
-    yield ("output",), task.output, _USUAL
+    if task.type != "loop":
+        yield ("until",), task.until, _USUAL
+    if not embeds(task):  # there it looks at its own tasks
+        yield ("output",), task.output, _USUAL
     yield ("message",), task.message, _USUAL
     for name, value in task.publish.items():
         yield ("publish", name), value, _USUAL
@@ -67,6 +76,13 @@ def _templates(task: Task) -> Iterator[tuple[Path, Any, frozenset[str]]]:
         yield ("decision", number, "when"), branch.when, _USUAL
     if task.retry is not None:
         yield ("retry", "on_error"), task.retry.on_error, frozenset({"error"})
+
+
+def _of_a_loop(task: Task, roots: frozenset[str]) -> Iterator[tuple[Path, Any, frozenset[str]]]:
+    for name, value in task.input.items():
+        yield ("input", name), value, roots
+    yield ("until",), task.until, roots
+    yield ("while",), task.while_, roots
 
 
 class _Checker:

@@ -7,27 +7,28 @@ and the tests all come through here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID, uuid4
 
 from wfcelery.clock import uuid7
 from wfcelery.core.decide import decide, give_back, keep, keepable
-from wfcelery.core.decision import Decision, Missing, RingStep
+from wfcelery.core.decision import Decision, Missing
 from wfcelery.core.events import Begun, Fact, Failed, GroupEnded, Lost, MoveAsked
-from wfcelery.core.rows import NO_ITEM, Ended, RunRow, Slice, StepRow
-from wfcelery.core.states import RUN_ENDED, STEP_ENDED, StepStatus
+from wfcelery.core.rows import NO_ITEM, Ended, Limits, RunRow, Slice, StepRow
+from wfcelery.core.states import RUN_ENDED, STEP_ENDED
 from wfcelery.definition.plan import Plan
 from wfcelery.engine.eventing import follow_up
 from wfcelery.engine.facts import fact_of
-from wfcelery.engine.gating import add_gates, pass_gates
+from wfcelery.engine.gating import pass_gates
 from wfcelery.engine.noticing import fill_forms, tell
 from wfcelery.engine.patience import until_answered
 from wfcelery.engine.plans import Plans
+from wfcelery.engine.routing import reached, route
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.errors import IllegalTransition, InternalError, RowChanged, Unavailable
 from wfcelery.store.approvals import load_approvals
+from wfcelery.store.children import load_loose
 from wfcelery.store.database import Tx
 from wfcelery.store.failures import CommitUnknown, LockTimeout, SerializationClash
 from wfcelery.store.hot import Stale, is_hot, save_fast
@@ -221,16 +222,16 @@ def _optimistic(runtime: Runtime, facts: Sequence[Fact], rows: Sequence[StepRow]
 
     How a step has ended changes under the run's lock alone: what is read here belongs to the version, if that is still the run's.
     """
-    view = Slice(known.plan, known.run, results=known.results, by_id={row.id: row for row in rows})
+    view = Slice(known.plan, known.run, results=known.results, by_id={row.id: row for row in rows}, limits=_limits(runtime))
     decision = decide(view, facts, uuid7)
     if isinstance(decision, Missing) and decision == Missing(results=decision.results):
         view.results = dict(known.results)  # what is read belongs to this decision: another may end a step meanwhile
         with runtime.database.single() as tx:
-            _load(tx, view, decision)
+            _load(runtime.plans, tx, view, decision)
         decision = decide(view, facts, uuid7)
     if isinstance(decision, Missing) or decision.ignored or not is_hot(decision):
         return None
-    _route(runtime, known.plan, decision)
+    route(runtime, known.plan, decision)
     if decision.gated or runtime.holds.found:
         return None
     _keep(runtime, known.plan, decision, keeping)
@@ -258,13 +259,13 @@ def _locked(
         looked = None if callable(facts) or not any(isinstance(fact, _ENDS_ITEMS) for fact in facts) else look(tx, run)
         added = read_added(tx, run, MOST_ADDED) if looked else []
         told = facts(tx, row) if callable(facts) else (*map(fact_of, added), *facts)
-        view = Slice(plan, row, by_id=_still(tx, rows), plans=_plans_named(runtime.plans, tx, told))
+        view = Slice(plan, row, by_id=_still(tx, rows), plans=_plans_named(runtime.plans, tx, told), limits=_limits(runtime))
         named = _named(told) | ({kept[0]} if kept else set())
-        _load(tx, view, Missing(ids=frozenset(named - view.by_id.keys())))
-        decision = _decide(tx, view, told, kept)
+        _load(runtime.plans, tx, view, Missing(ids=frozenset(named - view.by_id.keys())))
+        decision = _decide(runtime.plans, tx, view, told, kept)
         decision.inbox_done = [*getattr(facts, "ids", ()), *(each.id for each in added)]
         if decision.ignored is None or decision.inbox_done:
-            _route(runtime, plan, decision)
+            route(runtime, plan, decision)
             if runtime.holds.found:
                 runtime.holds.apply(decision.moved or plan, decision)
             if decision.gated:
@@ -293,8 +294,8 @@ def rehearse(tx: Tx, plans: Plans, run: UUID, facts: Sequence[Fact]) -> Decision
     if row is None:
         return None
     view = Slice(plans.get(tx, row.definition), row, plans=_plans_named(plans, tx, facts))
-    _load(tx, view, Missing(ids=frozenset(_named(facts))))
-    return _decide(tx, view, facts, None)
+    _load(plans, tx, view, Missing(ids=frozenset(_named(facts))))
+    return _decide(plans, tx, view, facts, None)
 
 
 def _plans_named(plans: Plans, tx: Tx, facts: Sequence[Fact]) -> dict[str, Plan]:
@@ -302,15 +303,19 @@ def _plans_named(plans: Plans, tx: Tx, facts: Sequence[Fact]) -> dict[str, Plan]
     return {fact.to: plans.get(tx, fact.to) for fact in facts if isinstance(fact, MoveAsked)}
 
 
-def _decide(tx: Tx, view: Slice, facts: Sequence[Fact], kept: tuple[UUID, UUID] | None) -> Decision:
+def _limits(runtime: Runtime) -> Limits:
+    return Limits(runtime.settings.max_depth, runtime.settings.input_limit)
+
+
+def _decide(plans: Plans, tx: Tx, view: Slice, facts: Sequence[Fact], kept: tuple[UUID, UUID] | None) -> Decision:
     while True:
         decision = decide(view, facts, uuid7) if kept is None else give_back(view, kept, facts, uuid7)
         if isinstance(decision, Decision):
             return decision
-        _load(tx, view, decision)
+        _load(plans, tx, view, decision)
 
 
-def _load(tx: Tx, view: Slice, missing: Missing) -> None:
+def _load(plans: Plans, tx: Tx, view: Slice, missing: Missing) -> None:
     """Widen the slice by what the decision asked for, under the lock."""
     run = view.run.id
     if missing.ids:
@@ -333,6 +338,10 @@ def _load(tx: Tx, view: Slice, missing: Missing) -> None:
         view.approvals = load_approvals(tx, run, view.run.organization_id)
     if missing.waits:
         view.waits = load_waits(tx, run)
+    if missing.loose:
+        view.loose = load_loose(tx, run)
+    for name, signature in missing.called:
+        view.called[signature or name] = plans.called(tx, name, signature)
 
 
 def _named(facts: Sequence[Fact]) -> set[UUID]:
@@ -344,28 +353,9 @@ def _named(facts: Sequence[Fact]) -> set[UUID]:
             if found is not None:
                 ids.add(found)
         ids.update(end.step for end in getattr(fact, "ends", ()))
+        ids.update(step for step, _ in getattr(fact, "calls", ()))
         ids.update(getattr(fact, "unstarted", ()))
     return ids
-
-
-def _route(runtime: Runtime, plan: Plan, decision: Decision) -> None:
-    """Give ready steps their queue and time limit."""
-    run, plan = decision.run, decision.moved or plan
-    ways: dict[str, tuple[str, float | None, tuple[Mapping[str, Any], ...]]] = {}
-    for row in decision.steps:
-        if _reached(row) and row.status in (StepStatus.READY, StepStatus.HELD, StepStatus.WAITING):
-            node = plan.nodes[row.name]
-            if node.kind == "action":
-                if row.name not in ways:
-                    queue = runtime.router.queue_for(node.action, node.queue or run.queue)
-                    ways[row.name] = queue, runtime.timeout(node), runtime.policy(node).gates
-                row.queue, row.timeout, gates = ways[row.name]
-                if gates:
-                    add_gates(decision, row, gates)
-                row.priority = row.priority if row.priority is not None else run.priority
-    if decision.rings:
-        queues = {row.id: row.queue for row in decision.steps}
-        decision.rings = [_routed(ring, queues) if isinstance(ring, RingStep) else ring for ring in decision.rings]
 
 
 def _keep(runtime: Runtime, plan: Plan, decision: Decision, keeping: Keeping | None) -> None:
@@ -376,23 +366,11 @@ def _keep(runtime: Runtime, plan: Plan, decision: Decision, keeping: Keeping | N
     for row in keepable(decision):
         node = plan.nodes[row.name]
         policy = runtime.caller.policy(node.action)  # None: another worker has to have it
-        if policy is not None and _reached(row) and runtime.router.may_keep(node.action, row.queue or "", policy.hard_limit):
+        if policy is not None and reached(row) and runtime.router.may_keep(node.action, row.queue or "", policy.hard_limit):
             worker, child = runtime.slots.identity()
             runtime.slots.take(keeping.token)
             keep(decision, row, keeping.token, worker, child, row.timeout)
             return
-
-
-def _reached(row: StepRow) -> bool:
-    """Whether a row is reached in this commit: born, or no longer blocked."""
-    return row.seen is None or row.seen[0] is StepStatus.BLOCKED
-
-
-def _routed(ring: RingStep, queues: dict[UUID, str | None]) -> RingStep:
-    queue = queues.get(ring.step)
-    if queue is None or queue == ring.queue:
-        return ring
-    return RingStep(ring.organization_id, ring.run, ring.step, queue, ring.priority, ring.name)
 
 
 def begun(_: Tx, run: RunRow) -> Sequence[Fact]:

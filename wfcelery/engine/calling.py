@@ -16,7 +16,7 @@ from wfcelery.definition.secrets import quotable
 from wfcelery.definition.values import dumps, references, resolve
 from wfcelery.engine.apply import Known
 from wfcelery.engine.patience import until_answered
-from wfcelery.engine.ports import Call, CannotBegin, LeftOut, Outcome, Raised, Returned, UnknownStep
+from wfcelery.engine.ports import Call, Calls, CannotBegin, LeftOut, Outcome, Raised, Returned, UnknownStep
 from wfcelery.engine.runtime import Runtime
 from wfcelery.engine.secrets import Unknown, spared, with_secrets
 from wfcelery.errors import CannotRead, ExpressionError, ValueProblem
@@ -31,6 +31,8 @@ def attempt_of(runtime: Runtime, row: StepRow, known: Known) -> Outcome:
     try:
         if not _is_wanted(runtime, row, known):
             return LeftOut()
+        if known.plan.nodes[row.name].callee is not None:
+            return Calls(input_of(runtime, row, known))
         call = call_of(runtime, row, known)
         template = known.plan.nodes[row.name].input
         if template is not None and "secret" in template.roots:

@@ -10,6 +10,7 @@ from wfcelery.core.events import (
     AssignAsked,
     CancelAsked,
     CancelStepAsked,
+    ChildEnded,
     CompleteAsked,
     Fact,
     GateOpened,
@@ -42,7 +43,9 @@ def fact_of(row: InboxRow) -> Fact:
             return TerminateAsked(reason, by)
         case "pause":
             until = data.get("until")
-            return PauseAsked(reason, by, data.get("for"), None if until is None else datetime.fromisoformat(until))
+            return PauseAsked(reason, by, data.get("for"), None if until is None else datetime.fromisoformat(until), bool(data.get("down")))
+        case "child_ended":
+            return ChildEnded(UUID(data["step"]), UUID(data["child"]), data["status"], data["output"], data["error"])
         case "gate_opened":
             return GateOpened(UUID(data["step"]), data["kind"], data["key"])
         case "hold_over":

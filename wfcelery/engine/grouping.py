@@ -8,19 +8,20 @@ lock of its run behind others must not become a smaller one, which would make mo
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID, uuid4
 
 from wfcelery.clock import monotonic
 from wfcelery.core.decision import RingStep
-from wfcelery.core.events import Expanded, Failed, GroupEnded, ItemEnd, Parked, Succeeded, TurnedAway
+from wfcelery.core.events import Expanded, Fact, Failed, GroupEnded, ItemEnd, ItemsCalled, Parked, Succeeded, TurnedAway
 from wfcelery.core.rows import StepRow
 from wfcelery.definition.plan import Plan
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, insisting, keeping_for, persist
 from wfcelery.engine.calling import attempt_of, fact_of
 from wfcelery.engine.dispatching import drain
-from wfcelery.engine.ports import Fenced, LeftOut, Outcome, ReportedItself
+from wfcelery.engine.ports import Calls, Fenced, LeftOut, Outcome, ReportedItself
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.store.claims import claim_group, set_deadline
 from wfcelery.store.database import Tx
@@ -41,8 +42,14 @@ class Group:
     rows: list[StepRow]
     known: Known
     ends: list[ItemEnd]
+    calls: list[tuple[UUID, Mapping[str, Any]]]
     began: float
     holds: int  # that stood when they were claimed
+
+    @property
+    def done(self) -> bool:
+        """Whether there is something to record."""
+        return bool(self.ends or self.calls)
 
 
 def work_off(runtime: Runtime, organization_id: str, fan_out: UUID, budget: Budget) -> Applied | None:
@@ -114,7 +121,7 @@ def _claim(runtime: Runtime, organization_id: str, fan_out: UUID, limit: int) ->
         if claimed is not None and claimed.unexpanded:
             expanded = apply(runtime, claimed.run.id, (Expanded(fan_out),))
         if claimed is not None and rows:  # not before all is answered: a claim that nobody knows of must not be renewed
-            group = Group(fan_out, token, rows, Known(plan, claimed.run), [], monotonic(), claimed.holds)
+            group = Group(fan_out, token, rows, Known(plan, claimed.run), [], [], monotonic(), claimed.holds)
     finally:
         if group is None:
             runtime.slots.drop(token)
@@ -148,17 +155,19 @@ def _perform(runtime: Runtime, group: Group, budget: Budget) -> tuple[float, App
         outcome = attempt_of(runtime, row, group.known)
         rest = group.rows[number + 1 :]
         if isinstance(outcome, ReportedItself):
-            last = _drained(runtime, group, None if rest or group.ends else keeping_for(runtime, budget))
+            last = _drained(runtime, group, None if rest or group.done else keeping_for(runtime, budget))
+        elif isinstance(outcome, Calls):
+            group.calls.append((row.id, outcome.input))
         elif not isinstance(outcome, Fenced):
             group.ends.append(_end(runtime, group.known, row, outcome))
         took = monotonic() - began
         slow = monotonic() - group.began > GROUP_SECONDS
-        if rest and group.ends and (slow or each):
+        if rest and group.done and (slow or each):
             last = _record(runtime, group, rest if slow else (), keeping_for(runtime, budget) if slow else None)
             group.began = monotonic()
             if slow:
                 return took, last
-    if group.ends:
+    if group.done:
         last = _record(runtime, group, (), keeping_for(runtime, budget))
     return took, last
 
@@ -179,9 +188,13 @@ def _end(runtime: Runtime, known: Known, row: StepRow, outcome: Outcome) -> Item
 
 
 def _record(runtime: Runtime, group: Group, back: Sequence[StepRow], keeping: Keeping | None) -> Applied | None:
-    fact = GroupEnded(group.fan_out, group.token, tuple(group.ends), tuple(row.id for row in back))
-    group.ends = []
-    return persist(runtime, insisting(lambda: apply(runtime, group.known.run.id, (fact,), rows=group.rows, keeping=keeping)), keeping)
+    facts: list[Fact] = []
+    if group.ends or back:
+        facts.append(GroupEnded(group.fan_out, group.token, tuple(group.ends), tuple(row.id for row in back)))
+    if group.calls:
+        facts.append(ItemsCalled(group.fan_out, group.token, tuple(group.calls)))
+    group.ends, group.calls = [], []
+    return persist(runtime, insisting(lambda: apply(runtime, group.known.run.id, facts, rows=group.rows, keeping=keeping)), keeping)
 
 
 def _ring_on(runtime: Runtime, group: Group) -> None:

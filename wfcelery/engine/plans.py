@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from wfcelery.core.decision import Ring, RingStep
+from wfcelery.core.rows import Called
 from wfcelery.definition.compile import compile_plan
 from wfcelery.definition.model import Definition
 from wfcelery.definition.plan import Plan
 from wfcelery.errors import NotFound
 from wfcelery.store.database import Tx
-from wfcelery.store.definitions import load_body, of_runs
+from wfcelery.store.definitions import load_body, newest_signature, of_runs
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ class Plans:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Plan] = OrderedDict()
+        self._called: OrderedDict[str, Called] = OrderedDict()
 
     def get(self, tx: Tx, signature: str) -> Plan:
         """The plan a run goes by. Raises NotFound where no row has this signature."""
@@ -38,6 +40,20 @@ class Plans:
         else:
             self._kept.move_to_end(signature)
         return plan
+
+    def called(self, tx: Tx, name: str, signature: str | None) -> Called | None:
+        """What a child run is to go by: the definition of a signature, or else the newest of a name that is published."""
+        signature = signature or newest_signature(tx, name)
+        if signature is None:
+            return None
+        if signature not in self._called:
+            body = load_body(tx, signature)
+            if body is None:
+                return None
+            self._called[signature] = Called(Definition.model_validate_json(body), signature)
+            if len(self._called) > MOST:
+                self._called.popitem(last=False)
+        return self._called[signature]
 
     def keep(self, plan: Plan) -> None:
         """Remember a plan that was compiled elsewhere."""

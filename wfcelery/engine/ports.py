@@ -92,6 +92,13 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Calls:
+    """The item is to wait for a run of its own, which is given this, in stored form: no author's code was called."""
+
+    input: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class ReportedItself:
     """A transactional step has committed its effect and its result; only the run has yet to advance."""
 
@@ -101,7 +108,7 @@ class Fenced:
     """The attempt was not this one's any more; whatever it did inside its transaction was rolled back."""
 
 
-Outcome = Returned | Raised | CannotBegin | LeftOut | ReportedItself | Fenced
+Outcome = Returned | Raised | CannotBegin | LeftOut | Calls | ReportedItself | Fenced
 
 
 class Caller(Protocol):

@@ -14,6 +14,8 @@ from wfcelery.authoring.decorators import Bound
 from wfcelery.authoring.registry import registry
 from wfcelery.authoring.yaml import load_yaml_file
 from wfcelery.clock import monotonic
+from wfcelery.definition.bodies import bodies_of, called_by
+from wfcelery.definition.call_checks import Find, endless, never_ends
 from wfcelery.definition.compile import compile_plan
 from wfcelery.definition.findings import Problem
 from wfcelery.definition.inputs import check_input
@@ -89,6 +91,14 @@ def of_name(context: Context, name: str) -> tuple[Definition, bool]:
     return known.definition, False
 
 
+def find(context: Context, name: str) -> Definition | None:
+    """As `of_name`; None where there is none."""
+    try:
+        return of_name(context, name)[0]
+    except NotFound:
+        return None
+
+
 def launched(context: Context, definition: Definition, tx: Tx | None) -> str:
     """The signature of a definition that a run begins with, stored; raises NotAllowedNow for a draft and for what is archived.
 
@@ -135,19 +145,43 @@ def store(context: Context, definition: Definition, tx: Tx | None = None) -> Pub
     known: Published | None = context.stored.get(found)
     if known is not None:
         return known
-    _refuse(definition)
+    family = _family(definition)
+    for each in family:
+        _refuse(each)
+    refuse_endless(definition, {each.name: each for each in family}.get)
     if tx is not None:
-        return store_in(context, tx, definition, found)
+        return [store_in(context, tx, each, _signature_of(each)) for each in family][-1]
     with context.transaction() as own:
-        published = store_in(context, own, definition, found)
+        published = [store_in(context, own, each, _signature_of(each)) for each in family][-1]
     context.stored[found] = published
     return published
+
+
+def _family(definition: Definition) -> list[Definition]:
+    """This process's own definitions of the workflows that this one calls, and that these call; itself as the last."""
+    found, waiting = {definition.name: definition}, [definition]
+    while waiting:
+        for name in called_by(waiting.pop()):
+            known = registry.find_workflow(name)
+            if known is not None and name not in found:
+                found[name] = known.definition
+                waiting.append(known.definition)
+    return list(found.values())[::-1]
+
+
+def refuse_endless(definition: Definition, find: Find) -> None:
+    """Raise DefinitionProblems where workflows call each other in a circle, whatever happens; `find` gives those that are known by now."""
+    circle = endless(definition, {}, find)
+    if circle:
+        raise DefinitionProblems(definition.name, [Problem("tasks", None, never_ends(circle))])
 
 
 def store_in(
     context: Context, tx: Tx, definition: Definition, found: str, status: Literal["published", "draft"] = "published"
 ) -> Published:
     """Store what has been checked, where it is not stored yet, to stand as `status`."""
+    for inner in bodies_of(definition):
+        stored.store(tx, signature(inner), inner.name, inner.version, canonical_json(inner))
     body, strict = canonical_json(definition), context.settings.strict_versions
     kept = stored.store(tx, found, definition.name, definition.version, body, strict=strict, status=status)
     if kept.new and kept.revision > 1:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wfcelery.definition.bodies import called_by
 from wfcelery.definition.document import Definition, ScheduleSpec
 from wfcelery.definition.findings import Problem
 from wfcelery.definition.values import decode
@@ -14,6 +16,8 @@ from wfcelery.errors import DefinitionProblems, Misconfigured
 from wfcelery.service import definitions, schedules, standing
 from wfcelery.service.context import Context
 from wfcelery.service.definitions import Published
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ def publish(context: Context, paths: Iterable[Path], *, draft: bool = False, by:
     """
     found = definitions.read_files(paths)
     _refuse_twins(found)
+    _check_calls(context, found)
     published = [standing.publish(context, definition, draft=draft, by=by) for definition in found]
     return [PublishedFile(each, [] if draft else _put(context, definition)) for each, definition in zip(published, found, strict=True)]
 
@@ -50,6 +55,20 @@ def _refuse_twins(found: Sequence[Definition]) -> None:
     twins = [name for name, many in names.items() if many > 1]
     if twins:
         raise DefinitionProblems("the schedules", [Problem("schedules", None, f"two files have a schedule {name!r}") for name in twins])
+
+
+def _check_calls(context: Context, found: Sequence[Definition]) -> None:
+    """Raise DefinitionProblems for calls in a circle; whom nobody knows yet may be published later, and is told in the log."""
+    together = {definition.name: definition for definition in found}
+
+    def find(name: str) -> Definition | None:
+        return together[name] if name in together else definitions.find(context, name)
+
+    for definition in found:
+        definitions.refuse_endless(definition, find)
+        unknown = [name for name in called_by(definition) if find(name) is None]
+        if unknown:
+            log.warning("workflow %s calls %s, which nobody has published so far", definition.name, ", ".join(unknown))
 
 
 def _put(context: Context, definition: Definition) -> list[str]:

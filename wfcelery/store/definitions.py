@@ -58,6 +58,12 @@ _OF_RUNS = Statement(sa.select(run.c.id, run.c.definition).where(among(run.c.id,
 _NEWEST = Statement(
     sa.select(*_ALL).where(definition.c.name == _NAME, definition.c.status == "published").order_by(*_NEWEST_FIRST).limit(1)
 )
+_NEWEST_SIGNATURE = Statement(
+    sa.select(definition.c.signature)
+    .where(definition.c.name == _NAME, definition.c.status == "published")
+    .order_by(*_NEWEST_FIRST)
+    .limit(1)
+)
 _OF_LABEL = Statement(sa.select(*_ALL).where(_LABEL).order_by(definition.c.revision.desc()).limit(1))
 _BY_SIGNATURE = Statement(
     sa.select(*_ALL).where(definition.c.signature.startswith(one("beginning", sa.Text), autoescape=False)).order_by(*_NEWEST_FIRST).limit(2)
@@ -118,6 +124,12 @@ def store(
     given = {"signature": signature, "name": name, "version": version, "body": body, "status": status}
     new = tx.execute(_INSERT, given).count == 1
     return Kept(new, *tx.execute(_REVISION, {"signature": signature}).rows[0])
+
+
+def newest_signature(tx: Tx, name: str) -> str | None:
+    """The signature of `newest`, without its body."""
+    rows = tx.execute(_NEWEST_SIGNATURE, {"name": name}).rows
+    return rows[0][0] if rows else None
 
 
 def load_body(tx: Tx, signature: str) -> str | None:

@@ -45,9 +45,8 @@ _unsaid = attrgetter(
 )
 _UNSAID = NO_ITEM, 0, None, None, 0, 0, None, None, None, None, 0, 0, 0, None  # what the table's defaults say of a new row
 _beside = attrgetter(
-    "waits_met", "waits_closed", "waits_reopened", "dead_letters", "retried", "inbox_done", "gated", "grace", "ignored", "run.error",
-    "run.ending",
-    "run.reason"
+    "waits_met", "waits_closed", "waits_reopened", "dead_letters", "retried", "children", "told", "inbox_done", "gated", "grace",
+    "ignored", "run.error", "run.ending", "run.reason"
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -55,9 +55,9 @@ _READ_ADDED = Statement(
 _LOOK = Statement(sa.select(inbox.c.id).where(inbox.c.run == one("run", sa.Uuid)).limit(1))
 
 
-def put(tx: Tx, organization_id: str, run: UUID, fact: str, data: dict[str, Any]) -> None:
+def put(tx: Tx, organization_id: str, run: UUID, fact: str, data: Mapping[str, Any], id: UUID | None = None) -> None:  # noqa: A002
     """An insert and nothing else, so that it can stand in an app's open transaction without holding up the run."""
-    tx.execute(_PUT, {"id": uuid7(), "organization_id": organization_id, "run": run, "fact": fact, "data": dumps(data)})
+    tx.execute(_PUT, {"id": id or uuid7(), "organization_id": organization_id, "run": run, "fact": fact, "data": dumps(dict(data))})
 
 
 def put_all(tx: Tx, runs: Sequence[tuple[str, UUID]], fact: str, data: dict[str, Any]) -> None:

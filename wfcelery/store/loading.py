@@ -40,6 +40,8 @@ RUN = (
     run.c.created_at,
     run.c.parent_step,
     run.c.key,
+    run.c.parent,
+    run.c.depth,
 )
 STEP = (
     step.c.id,
@@ -110,6 +112,8 @@ def run_row(row: Row) -> RunRow:
         created_at=row[17],
         parent_step=row[18],
         key=row[19],
+        parent=row[20],
+        depth=row[21],
     )
 
 

@@ -16,6 +16,7 @@ from wfcelery.core.states import RUN_ENDED, STEP_ENDED, RunStatus, StepStatus
 from wfcelery.definition.values import dumps
 from wfcelery.errors import RowChanged
 from wfcelery.store import items
+from wfcelery.store.children import save_children
 from wfcelery.store.database import Tx
 from wfcelery.store.payloads import Payloads, sealed
 from wfcelery.store.schema import Instant, Value, dead_letter, history, inbox, run, step
@@ -307,6 +308,7 @@ def save(tx: Tx, decision: Decision, rings: bool = True) -> None:
             tx.execute(_RESUMES, {"run": row.id, "delay": decision.resumes[0], "until": decision.resumes[1]})
         _save_steps(tx, decision, rings)
         save_waits(tx, decision)
+        save_children(tx, decision, rings)
         if decision.retried:  # before the letters of those that have failed again in this very commit
             tx.execute(_RETRIED, {"ids": decision.retried})
         for letter in decision.dead_letters:

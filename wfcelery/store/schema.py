@@ -57,6 +57,8 @@ run = sa.Table(
     sa.Column("open_waits", sa.Integer, nullable=False, server_default="0"),
     sa.Column("parent_step", sa.Uuid),
     sa.Column("continued_as", sa.Uuid),  # the run that goes on for it
+    sa.Column("parent", sa.Uuid),  # the run that waits for this one's end
+    sa.Column("depth", sa.Integer, nullable=False, server_default="0"),  # how many runs are above it
     sa.Column("key", sa.Text),
     sa.Column("active_key", sa.Text),
     sa.Column("queue", sa.Text),
@@ -193,6 +195,7 @@ inbox = sa.Table(
         (
             *("reported", "cancel", "terminate", "pause", "resume", "retry", "rerun_failed", "add_items", "complete_items", "skip"),
             *("complete", "gate_opened", "move", "cancel_step", "hold_over", "event", "approve", "reject", "assign", "take_over"),
+            "child_ended",
         ),
         "wf_inbox_fact",
     ),

@@ -45,6 +45,10 @@ class NewRun:
     deadline: datetime | None = None
     deadline_in: float | None = None
     rings: bool = False
+    parent_step: UUID | None = None  # of a child the step that called it
+    parent: UUID | None = None  # its run, where that waits for the child's end
+    depth: int = 0
+    not_after: datetime | None = None  # the parent's deadline, unless that has passed
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,6 @@ class Found:
 
 def _insert(dialect: str) -> Any:
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    deadline, deadline_in = one("deadline", Instant), one("deadline_in", sa.Float)
     return (
         insert(run)
         .values(
@@ -81,11 +84,22 @@ def _insert(dialect: str) -> Any:
             tags=one("tags", sa.Text),
             due_at=later(one("delay", sa.Float)),
             ring_at=later(one("ring_in", sa.Float)),
-            deadline=sa.case((deadline.is_not(None), deadline), (deadline_in.is_not(None), later(deadline_in)), else_=sa.null()),
+            deadline=_deadline(),
+            parent_step=one("parent_step", sa.Uuid),
+            parent=one("parent", sa.Uuid),
+            depth=one("depth", sa.Integer),
             created_at=clock(),
         )
         .on_conflict_do_nothing(index_elements=["organization_id", "workflow", "active_key"])
     )
+
+
+def _deadline() -> Any:
+    """The run's own, but no later than its parent's."""
+    deadline, deadline_in, limit = one("deadline", Instant), one("deadline_in", sa.Float), one("not_after", Instant)
+    own = sa.case((deadline.is_not(None), deadline), (deadline_in.is_not(None), later(deadline_in)), else_=sa.null())
+    sooner = sa.and_(limit > clock(), sa.or_(own.is_(None), own > limit))
+    return sa.case((sooner, limit), else_=own)
 
 
 _INSERT = Statement(_insert)
@@ -120,6 +134,10 @@ def insert_run(tx: Tx, new: NewRun) -> bool:
         "ring_in": RING_AFTER if new.rings and not new.delay else new.delay or 0.0,
         "deadline": new.deadline,
         "deadline_in": new.deadline_in,
+        "parent_step": new.parent_step,
+        "parent": new.parent,
+        "depth": new.depth,
+        "not_after": new.not_after,
     }
     return tx.execute(_INSERT, given).count == 1
 
@@ -152,6 +170,8 @@ def continue_run(tx: Tx, old: RunRow, new: NextRun, *, rings: bool) -> None:
         deadline=deadline if new.deadline_in is None else None,
         deadline_in=new.deadline_in,
         rings=rings,
+        parent_step=old.parent_step,
+        depth=old.depth,
     )
     if not insert_run(tx, born):
         raise RowChanged(f"the key of run {old.id}", "free for the run that goes on for it")

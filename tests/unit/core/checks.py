@@ -221,6 +221,10 @@ class Checked(Stored):
                     if row.item == NO_ITEM and not self._said_itself():
                         assert letters[key].letter.handled == self._handled(row.name, fate.end)
                     assert letters[key].letter.reason == fate.reason, f"{key} is dead of {letters[key].letter.reason}, not {fate.reason}"
+            elif self.flats[row.name].kind == "workflow" and row.status in (StepStatus.FAILED, StepStatus.TIMED_OUT):
+                assert key in letters, f"{row.name} failed, and has no dead letter"
+                if row.item == NO_ITEM and not self._said_itself():
+                    assert letters[key].letter.handled == self._handled(row.name, str(row.status))
             else:
                 assert key not in letters or row.status in STEP_OPEN, f"{key} is {row.status} and has a dead letter"
 

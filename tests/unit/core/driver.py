@@ -14,12 +14,13 @@ from typing import Any
 from uuid import UUID
 
 from tests.unit.core.checks import Checked
-from tests.unit.core.stored import Letter, Wait, as_read, assert_legal, is_decided, is_stopped, named_by
+from tests.unit.core.stored import Child, Letter, Wait, as_read, assert_legal, is_decided, is_stopped, named_by
 from wfcelery.core.decide import decide, give_back, keep, keepable
 from wfcelery.core.decision import DeadLetter, Decision, Missing, RingStep
 from wfcelery.core.events import (
     Begun,
     CancelAsked,
+    ChildEnded,
     CompleteAsked,
     DeadlinePassed,
     Expanded,
@@ -29,6 +30,7 @@ from wfcelery.core.events import (
     GroupEnded,
     ItemEnd,
     ItemsAdded,
+    ItemsCalled,
     ItemsCompleted,
     Lost,
     Parked,
@@ -43,11 +45,13 @@ from wfcelery.core.events import (
     TerminateAsked,
     WaitCame,
 )
-from wfcelery.core.rows import NO_ITEM, Ended, Slice, StepRow
+from wfcelery.core.rows import NO_ITEM, Called, Ended, Slice, StepRow
 from wfcelery.core.states import RUN_ENDED, RUN_TABLE, STEP_ENDED, STEP_TABLE, RunStatus, StepStatus
 from wfcelery.core.step_machine import ended_by_itself
+from wfcelery.definition.document import Definition
 
 WORKER = UUID(int=7)
+KID = Called(Definition.model_validate({"name": "kid", "tasks": [{"name": "a", "action": "a"}]}), "kid")
 _ANYBODYS = (
     RetryAsked,
     RunRetryAsked,
@@ -117,6 +121,10 @@ class World(Checked):
             view.steps[name] = None if row is None else as_read(row)
         for name in missing.results:
             view.results[name] = self._result(name)
+        for name, signature in missing.called:
+            view.called[signature or name] = KID
+        if missing.loose:
+            view.loose = []
         if missing.open_rows:
             view.open_rows = [as_read(row) for row in self.steps.values() if row.status not in STEP_ENDED]
         if missing.stopped:
@@ -160,6 +168,7 @@ class World(Checked):
             for first, last in row.let_go:
                 self._let_go(row, first, last)
         self._save_waits(decision)
+        self._save_children(decision)
         for step in decision.retried:
             for found in self.letters:
                 if found.letter.step == step and found.status in ("open", "handled"):
@@ -193,14 +202,30 @@ class World(Checked):
 
     def _save_waits(self, decision: Decision) -> None:
         for opened in decision.waits:
-            self.waits[opened.id] = Wait(opened.id, opened.step)
+            self.waits[opened.id] = Wait(opened.id, opened.step, opened.kind)
             self.seen.wait[None, "open"] += 1
         for came in decision.waits_came:
             self._move_wait(self.waits[came], "open", "due")
-        for word, steps in (("cancelled", decision.waits_closed), ("open", decision.waits_reopened)):
+        for word, steps in (
+            ("open", decision.waits_reopened),
+            ("met", [step for step, _ in decision.waits_met]),
+            ("cancelled", decision.waits_closed),
+        ):
             for step in steps:
-                (own,) = [wait for wait in self.waits.values() if wait.step == step]
-                self._move_wait(own, "open" if word == "cancelled" else "cancelled", word)
+                own = [wait for wait in self.waits.values() if wait.step == step][-1]  # of a call that was tried again
+                self._move_wait(own, "cancelled" if word == "open" else "open", word)
+
+    def _save_children(self, decision: Decision) -> None:
+        """Each is born once, by a step that waits for it, and nobody but an open one is told anything."""
+        for born in decision.children:
+            assert self.steps[born.step].status is StepStatus.WAITING
+            assert born.id not in self.born, "a child is born twice"
+            self.born.add(born.id)
+            self.children[born.id] = Child(born.id, born.step)
+        for told in decision.told:
+            assert told.run in self.born, f"{told.fact} is told to nobody"
+            if told.run in self.children:
+                self.children[told.run].asked.add(told.fact)
 
     def _move_wait(self, wait: Wait, was: str, to: str) -> None:
         assert wait.status == was
@@ -286,8 +311,9 @@ class World(Checked):
                 if going_on and row.expanded is not None and row.expanded < row.wants:
                     doings.append(partial(self.tell, Expanded(row.id)))
         for wait in self.waits.values():
-            if wait.status == "open":
+            if wait.status == "open" and wait.kind == "sleep":
                 doings.append(partial(self.tell, WaitCame(wait.step, wait.id)))
+        doings += [partial(self._end_child, child) for child in self.children.values()]
         if self.inbox:
             doings.append(self._drain)
         if self.run.status is RunStatus.PAUSED:
@@ -296,6 +322,18 @@ class World(Checked):
         if self.run.status is RunStatus.CANCELLING and self.scenario.grace_passes:
             doings.append(partial(self.tell, GracePassed()))
         return doings
+
+    def _end_child(self, child: Child) -> None:
+        """A child comes to its end: as it is asked to, or before it has heard of that, as its scenario says."""
+        row = self.steps[child.step]
+        asked = bool(child.asked & {"cancel", "terminate"}) and self.random.random() < 0.8
+        word = "cancel" if asked else self._word(row)
+        self.spent[row.name, row.item] += 0 if asked else 1
+        del self.children[child.id]
+        ends = {"succeed": "succeeded", "timeout": "timed_out", "cancel": "cancelled"}
+        error = {"type": "Broke", "code": None, "message": "broke", "step": "kid"}
+        status = ends.get(word, "failed")
+        self.tell(ChildEnded(row.id, child.id, status, row.name if status == "succeeded" else None, error if status == "failed" else None))
 
     def _askings(self) -> list[Callable[[], object]]:
         """What people may ask of the fan-outs that run."""
@@ -345,7 +383,9 @@ class World(Checked):
             return []
         if ended_by_itself(self.plan, self.run):
             return []
-        plain = [row for row in self.tasks().values() if row.items_left is None and self.flats[row.name].kind in ("action", "sleep")]
+        plain = [
+            row for row in self.tasks().values() if row.items_left is None and self.flats[row.name].kind in ("action", "sleep", "workflow")
+        ]
         return [row.name for row in plain if row.status in open_ or row.why == "unhandled"]
 
     def _decide(self, name: str) -> None:
@@ -394,6 +434,9 @@ class World(Checked):
 
     def _finish(self, row: StepRow) -> None:
         """An attempt comes to its end; of a group, everything that was claimed under one token."""
+        if self.flats[row.name].kind == "workflow":
+            self._call(row)
+            return
         if row.item != NO_ITEM and self._word(row) != "lost":
             self._finish_group(row)
             return
@@ -411,6 +454,13 @@ class World(Checked):
             assert other.token is not None
             facts.append(self._end_of(other, other.token, self._word(other)))
         self.tell(*facts)
+
+    def _call(self, row: StepRow) -> None:
+        """Items that were claimed together are to wait for runs of their own."""
+        assert row.token is not None
+        assert row.fan_out is not None
+        together = [item for item in self.items(self.steps[row.fan_out]) if item.status is StepStatus.RUNNING and item.token == row.token]
+        self.tell(ItemsCalled(row.fan_out, row.token, tuple((item.id, {}) for item in together)))
 
     def _finish_group(self, row: StepRow) -> None:
         assert row.token is not None

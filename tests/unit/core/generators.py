@@ -36,6 +36,7 @@ LATE_ENDS = ("failed", "timed_out", "cancelled")
 # What can become of one attempt, written as the world would say it. `fatal` is GiveUp, `refused` a
 # type that the policy never retries, `later` RetryLater, `stale` a call parked for longer than it may.
 OF_ITEMS = ("concurrency", "batch_size", "success", "tolerate")
+ENDS_OF_CHILDREN = ("succeed", "fail", "timeout", "cancel")
 ATTEMPTS = ("succeed", "fail", "timeout", "fatal", "refused", "later", "lost", "parked", "stale", "quota")
 
 
@@ -112,7 +113,7 @@ def _draw_late(draw: st.DrawFn, graph: Graph) -> None:
 
 @st.composite
 def _task(draw: st.DrawFn, name: str, where: str, smooth: bool) -> Task:
-    task: Task = {"name": name, "type": "sleep" if draw(st.integers(0, 6)) == 0 else "action"}
+    task: Task = {"name": name, "type": draw(st.sampled_from(["sleep", *["workflow"] * 2, *["action"] * 8]))}
     if draw(st.integers(0, 4)) == 0:
         task["when"] = draw(st.sampled_from(PARAMETERS))
     if task["type"] == "sleep":
@@ -123,7 +124,7 @@ def _task(draw: st.DrawFn, name: str, where: str, smooth: bool) -> Task:
             task["concurrency"] = draw(st.integers(1, 3))
         if draw(st.integers(0, 3)) == 0:
             _draw_fan_out(draw, task, smooth)
-    if not smooth and draw(st.integers(0, 11)) == 0:
+    if not smooth and task["type"] == "action" and draw(st.integers(0, 11)) == 0:
         task["items"] = BROKEN
     if draw(st.integers(0, 3)) == 0:
         task["on_error"] = "continue"
@@ -260,6 +261,9 @@ def scenarios(draw: st.DrawFn, most: int = 12, smooth: bool = False, again: bool
     words = ("succeed", "lost", "parked") if smooth else ATTEMPTS
     attempts: dict[tuple[str, int], list[str]] = {}
     for task in flat(graph["tasks"]):
+        for item in _items_of(task) if task["type"] == "workflow" and not smooth else ():
+            if draw(st.integers(0, 2)) == 0:
+                attempts[task["name"], item] = draw(st.lists(st.sampled_from(ENDS_OF_CHILDREN), min_size=1, max_size=3))
         if task["type"] != "action":
             continue
         for item in _items_of(task):
@@ -311,6 +315,8 @@ def _document(task: Task) -> dict[str, Any]:
         document["input"] = {source: "{{ task." + source + ".result }}" for source in task.get("needs", ())}
     if task["type"] == "sleep":
         document["duration"] = "1s"
+    if task["type"] == "workflow":
+        document["workflow"] = "kid"
     if task["type"] == "end":
         document["output"] = task["name"]
     if task["type"] == "fail":

@@ -56,7 +56,7 @@ class Flat:
 
     name: str
     task: dict[str, Any]
-    kind: Literal["action", "sleep", "gate", "end", "fail"]
+    kind: Literal["action", "sleep", "gate", "workflow", "end", "fail"]
     ways: dict[str, Way] = field(default_factory=dict)
 
     @property

@@ -24,7 +24,15 @@ ORGANIZATION = "default"
 class Wait:
     id: UUID
     step: UUID
+    kind: str
     status: str = "open"
+
+
+@dataclass
+class Child:
+    id: UUID
+    step: UUID
+    asked: set[str] = field(default_factory=set)  # what its parent has told it
 
 
 @dataclass
@@ -59,6 +67,8 @@ class Stored:
         self.steps: dict[UUID, StepRow] = {}
         self.waits: dict[UUID, Wait] = {}
         self.letters: list[Letter] = []
+        self.children: dict[UUID, Child] = {}  # those that have not ended
+        self.born: set[UUID] = set()  # all there ever were
         self.history: list[list[dict[str, Any]]] = []
         self.inbox: list[Fact] = []
         self.told: list[Fact] = []  # for repetitions
@@ -112,6 +122,7 @@ def named_by(facts: Iterable[Fact]) -> set[UUID]:
     for fact in facts:
         ids.update(found for name in ("step", "fan_out") if (found := getattr(fact, name, None)) is not None)
         ids.update(end.step for end in getattr(fact, "ends", ()))
+        ids.update(step for step, _ in getattr(fact, "calls", ()))
     return ids
 
 

@@ -10,7 +10,7 @@ from tests.unit.core.driver import World
 from tests.unit.core.generators import BROKEN, LATE, PARAMETERS, Scenario, scenarios
 from tests.unit.core.stored import Coverage
 from wfcelery.core.events import Begun, DeadlinePassed
-from wfcelery.core.states import RUN_TABLE, STEP_TABLE, WAIT_TABLE, RunStatus, StepStatus, WaitStatus
+from wfcelery.core.states import RUN_TABLE, STEP_TABLE, WAIT_TABLE, RunStatus, StepStatus
 
 
 def _task(name: str, **more: Any) -> dict[str, Any]:
@@ -18,6 +18,7 @@ def _task(name: str, **more: Any) -> dict[str, Any]:
 
 
 SLEEP = {"name": "s", "type": "sleep"}
+CALL = {"name": "w", "type": "workflow"}
 ABC = [_task(name) for name in "abc"]
 # While something else ends the run, `a` ends too: what leads on from there comes to pass in the commit of the retry.
 BEHIND = [_task("a"), _task("b"), _task("x")]
@@ -71,6 +72,15 @@ STORIES: list[tuple[list[dict[str, Any]], dict[tuple[str, int], list[str]], dict
     (ABC, {}, {"pause_after": 2, "cancel_after": 4}),
     ([*ABC, _task("d", after=dict.fromkeys("abc"))], {}, {"pause_after": 2}),
     ([_task("f", items=6, concurrency=2), _task("x")], {}, {"pause_after": 2}),
+    ([CALL], {("w", -1): ["fail"]}, {"retries": 1}),
+    ([CALL], {("w", -1): ["timeout"]}, {"retries": 1}),
+    ([CALL], {}, {"cancel_after": 0}),
+    ([CALL, _task("a", items=BROKEN)], {}, {}),
+    ([*BEHIND, CALL, _task("c", after=BOTH, items=BROKEN)], {("x", -1): ["fail"]}, {"retries": 1}),
+    ([_task("a"), _task("x"), CALL, _task("c", after={"a": None}, items=BROKEN)], {("x", -1): ["fail"]}, {"end_after": 2, "retries": 1}),
+    ([{**CALL, "items": 4, "concurrency": 2, "retry": {"count": 1}}], {("w", 1): ["fail"]}, {"pause_after": 2}),
+    ([{**CALL, "items": 2}], {("w", 1): ["timeout"]}, {}),
+    ([SLEEP, {**CALL, "items": 2}], {}, {"cancel_after": 3}),
 ]
 
 
@@ -95,7 +105,7 @@ def test_every_way_of_the_tables_is_gone() -> None:
     assert _ways(RUN_TABLE) - seen.run.keys() == {(None, RunStatus.PENDING)}  # a start inserts its run by itself
     # The gate of a section that a retried run enters once more (tests/engine/test_sections): no graph of these has sections.
     assert _ways(STEP_TABLE) - seen.step.keys() == {(StepStatus.SUCCEEDED, StepStatus.HELD)}
-    assert _ways(WAIT_TABLE) - seen.wait.keys() == {(WaitStatus.OPEN, WaitStatus.MET)}  # by what stands in no graph of these
+    assert _ways(WAIT_TABLE) - seen.wait.keys() == set()
 
 
 def _retry_what_can_be_read_by_now(beside: list[dict[str, Any]], seen: Coverage) -> None:

@@ -268,7 +268,7 @@ def timers_fire_at_their_time(case: Case) -> Iterator[str]:
 def waits_end_with_their_steps(case: Case) -> Iterator[str]:
     fits = {
         "open": {StepStatus.WAITING},
-        "met": {StepStatus.SUCCEEDED, StepStatus.FAILED},
+        "met": {StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.TIMED_OUT},
         "due": {StepStatus.SUCCEEDED, StepStatus.TIMED_OUT},
         "cancelled": {StepStatus.CANCELLED},
     }
