@@ -283,7 +283,8 @@ def insert(
 
 def edit(tx: Tx, seen: StoredSchedule, terms: Terms, *, next_slot: datetime | None, due_at: datetime | None, published: str | None) -> bool:
     """New terms for a schedule; False where another has written the row since it was read."""
-    given = {"id": seen.id, "seen": seen.version, "next_slot": next_slot, "due_at": due_at, "waiting": seen.waiting, "published": published}
+    times = {"next_slot": next_slot, "due_at": due_at, "waiting": seen.waiting}
+    given = {"organization_id": seen.organization_id, "id": seen.id, "seen": seen.version, "published": published, **times}
     return tx.execute(_EDIT, given | _columns(terms)).count == 1
 
 

@@ -131,7 +131,7 @@ def test_annotations_say_what_is_secret_in_the_definition_too() -> None:
     assert paths(found.inputs["tell"]) == ["what"]
     assert paths(found.inputs["pay"]) == ["card.number", "card.raw", "pin"]
     assert paths(found.output) == paths(found.results["pay"])
-    assert not [each for each in problems(bought.definition) if each.level == "error"]
+    assert not [each for each in problems(bought.definition) if each.severity == "error"]
 
 
 def test_a_secret_field_is_stored_whole_and_revived_hidden() -> None:
