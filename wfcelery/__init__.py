@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from wfcelery.authoring.secrets import Secret, secret
     from wfcelery.authoring.sections import lock
     from wfcelery.authoring.tracing import End
+    from wfcelery.authoring.triggers import OnEvent, on_event
     from wfcelery.core.decision import ApprovalNotice
     from wfcelery.errors import (
         AttemptCancelled,
@@ -112,6 +113,7 @@ __all__ = [
     "Limit",
     "NotAllowedNow",
     "NotFound",
+    "OnEvent",
     "QuotaExceeded",
     "Race",
     "Rate",
@@ -170,6 +172,7 @@ __all__ = [
     "list_schedules",
     "lock",
     "not_",
+    "on_event",
     "once",
     "otherwise",
     "publish",
@@ -213,6 +216,7 @@ _HOMES = {
     "wfcelery.authoring.regions": "region",
     "wfcelery.authoring.secrets": "Secret secret",
     "wfcelery.authoring.tracing": "End",
+    "wfcelery.authoring.triggers": "OnEvent on_event",
     "wfcelery.errors": "AttemptCancelled AuthoringError CannotRead DefinitionProblems Failed GiveUp InProgress InvalidInput "
     "InvalidSchedule KeyConflict NotAllowedNow NotFound QuotaExceeded RetryLater RunCancelled RunFailed RunTimedOut StepError "
     "StillRunning WfceleryError",

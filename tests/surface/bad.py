@@ -52,6 +52,7 @@ from wfcelery import (
     hold,
     is_none,
     not_,
+    on_event,
     once,
     otherwise,
     race,
@@ -126,6 +127,7 @@ def options(new: Order) -> None:
     Retry(backoff="exponentail")  # E: exponentail
     sleep(None)  # E: None
     sleep("2d", nam="nap")  # E: nam
+    on_event("order.placed", wen="true")  # E: wen
     wait_event("paid", typ=Stock)  # E: typ
     with race() as first, first.branch():  # E: Too few arguments || 1 more positional
         notify()

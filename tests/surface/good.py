@@ -72,6 +72,7 @@ from wfcelery import (
     list_schedules,
     lock,
     not_,
+    on_event,
     once,
     otherwise,
     publish,
@@ -649,3 +650,8 @@ def reminder(new: Order) -> Receipt | None:
     with when(late.won):
         apologise(new.id, "too late")
     return either(receipt, None)
+
+
+@workflow(triggers=[on_event("order.placed", when="event.data.amount > 5", input={"new": "{{ event.data }}"}, key="{{ event.key }}")])
+def placed_outside(new: Order) -> Receipt:
+    return charge(new.id, new.total)

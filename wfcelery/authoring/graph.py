@@ -32,6 +32,8 @@ def traced(
         document["description"] = description
     if options.get("timeout") is not None:
         document["timeout"] = seconds(options["timeout"])
+    if options.get("triggers"):
+        document["triggers"] = [each.document() for each in options["triggers"]]
     if options.get("tags"):
         document["tags"] = list(options["tags"])
     if options.get("concurrency") is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict, get_args
 
 from wfcelery.authoring.gates import Breaker, Concurrency, Limit, Rate, check_gate
+from wfcelery.authoring.triggers import OnEvent
 from wfcelery.definition.document import ParentClose
 from wfcelery.definition.expressions import Expression, bare
 from wfcelery.definition.plan import RetryPolicy
@@ -134,6 +135,7 @@ class WorkflowOptions(TypedDict, total=False):
     key: str  # a template over the parameters: "order-{{ parameters.order.id }}"
     tags: Sequence[str]
     concurrency: Concurrency
+    triggers: Sequence[OnEvent]  # on_event(…): which events start it
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,11 @@ def _check_texts(where: str, value: Any) -> None:
         raise AuthoringError(f"{where} is a list of texts, not {value!r}")
 
 
+def _check_triggers(where: str, value: Any) -> None:
+    if not isinstance(value, list | tuple) or not all(isinstance(each, OnEvent) for each in value):
+        raise AuthoringError(f"{where} is a list of on_event(...), not {value!r}")
+
+
 def _check_item_test(where: str, value: Any) -> None:
     if not (isinstance(value, str) and value.strip()) and not callable(value):
         raise AuthoringError(f"{where} is an expression over item and index, or a function of them, not {value!r}")
@@ -280,6 +287,7 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "aliases": _check_texts,
     "tags": _check_texts,
     "roles": _check_texts,
+    "triggers": _check_triggers,
     "keep": _check_flag,
     "retry": _check_retry,
     "timeout": check_span,

@@ -325,6 +325,15 @@ class ScheduleSpec(_Strict):
     deadline: MaybeSpan = None
 
 
+class TriggerSpec(_Strict):
+    """Each event of this name for which `when` holds starts a run."""
+
+    event: Annotated[str, Field(min_length=1, max_length=255)]
+    when: Condition | None = None
+    input: Annotated[dict[str, Any], BeforeValidator(_stored)] = Field(default_factory=dict)
+    key: Stored = None
+
+
 class Definition(_Strict):
     """A workflow, as it is stored."""
 
@@ -341,6 +350,7 @@ class Definition(_Strict):
     tags: Names = ()
     concurrency: ConcurrencySpec | None = None
     schedules: Annotated[tuple[ScheduleSpec, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)] = ()
+    triggers: Annotated[tuple[TriggerSpec, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)] = ()
 
     @model_validator(mode="before")
     @classmethod

@@ -42,6 +42,7 @@ ROOTS: Mapping[str, str] = {
     "round": "round",
     "system": "system",
     "error": "error",
+    "event": "event",
     "secret": "secret",
 }
 TASK_FIELDS = ("status", "result", "output", "results", "failed_items", "error")

@@ -52,6 +52,8 @@ def signature(definition: Definition) -> str:
     }
     if definition.concurrency is not None:
         document["concurrency"] = definition.concurrency.model_dump(mode="json")
+    if definition.triggers:
+        document["triggers"] = [spec.model_dump(mode="json", exclude_defaults=True) for spec in definition.triggers]
     return sha256(_text(document).encode("utf-8")).hexdigest()
 
 

@@ -19,6 +19,7 @@ from wfcelery.definition.graph_checks import check_graph
 from wfcelery.definition.schedule_checks import check_schedules
 from wfcelery.definition.shape_checks import check_shape
 from wfcelery.definition.template_checks import check_templates
+from wfcelery.definition.triggers import check_triggers
 from wfcelery.definition.validation import as_document, translated, without
 
 __all__ = ["Problem", "problems", "read"]
@@ -92,6 +93,7 @@ def _checked(definition: Definition, findings: Findings) -> list[Problem]:
     check_graph(definition, findings)
     check_built_in(definition, findings)
     check_schedules(definition, findings)
+    check_triggers(definition, findings)
     check_calls(definition, findings)
     for task, body, lines in inner(definition, findings):
         place = f"tasks.{task.name}"

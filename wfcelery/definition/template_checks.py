@@ -24,6 +24,7 @@ _WHERE = {
     "round": "round is there only in the input, the until and the while of a loop",
     "error": "error alone is there only in a retry's on_error; elsewhere it is task.name.error",
     "secret": "a secret stands in the input of a task that calls a step, and nowhere else",
+    "event": "event is there only in a trigger; what a task of type wait has got is its result",
     "task": "no task has ended when variables get their first values",
 }
 

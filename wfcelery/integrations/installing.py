@@ -139,6 +139,7 @@ def _look_around(installation: Installation) -> None:
     wrong = definitions.check_code(None)
     if wrong:
         raise DefinitionProblems("this worker's code", wrong)
+    definitions.store_triggered(_context(installation))
     folder = installation.settings.definitions
     if folder is not None:
         publishing.publish_folder(_context(installation), folder)

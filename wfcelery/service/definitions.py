@@ -26,6 +26,7 @@ from wfcelery.definition.values import decode, encode
 from wfcelery.errors import DefinitionProblems, NotAllowedNow, NotFound
 from wfcelery.service.context import Context
 from wfcelery.store import definitions as stored
+from wfcelery.store import triggers
 from wfcelery.store.database import Tx
 
 log = logging.getLogger(__name__)
@@ -184,11 +185,21 @@ def store_in(
         stored.store(tx, signature(inner), inner.name, inner.version, canonical_json(inner))
     body, strict = canonical_json(definition), context.settings.strict_versions
     kept = stored.store(tx, found, definition.name, definition.version, body, strict=strict, status=status)
+    if kept.new and definition.triggers:
+        specs = [(spec.event, spec.model_dump_json(exclude_defaults=True)) for spec in definition.triggers]
+        triggers.insert(tx, found, definition.name, specs)
     if kept.new and kept.revision > 1:
         log.warning(
             "workflow %s: version %s has another body than before; it is revision %d", definition.name, definition.version, kept.revision
         )
     return Published(definition.name, definition.version, kept.revision, found, kept.new, kept.status)
+
+
+def store_triggered(context: Context) -> None:
+    """Store the workflows of this process's code that events start: nobody else would before the first of them."""
+    for workflow in registry.workflows():
+        if workflow.definition.triggers:
+            store(context, workflow.definition)
 
 
 def checked_signature(definition: Definition) -> str:

@@ -19,6 +19,7 @@ from wfcelery.errors import CannotCarry, InvalidInput, NotAllowedNow, NotFound
 from wfcelery.service.asked import LONGEST_NAME, text_fault
 from wfcelery.service.context import Context
 from wfcelery.service.joining import joined_transaction
+from wfcelery.service.triggering import Triggered, start_runs
 from wfcelery.store import audit, event_rows, events, reading
 from wfcelery.store.database import Tx
 
@@ -102,13 +103,18 @@ def _put(context: Context, tx: Tx, new: events.NewEvent, run: str | None) -> tup
         return id_ or new.id, []
     if new.run is not None:
         audit.tell(tx, new.organization_id, new.run, "send_event", new.actor, new.name)
-    rings: list[Ring] = []
-    if not context.settings.events:
-        return id_, rings
-    if new.to_all:
+    started = start_runs(context, tx, new) if new.run is None else Triggered()
+    rings = started.rings
+    led = events.Led((), ())
+    if new.to_all and context.settings.events:
         rings.extend(events.lead_to_all(tx, new))
-    else:
-        rings.extend(events.lead(tx, [id_]).rings)
+    elif context.settings.events:
+        led = events.lead(tx, [id_])
+        rings.extend(led.rings)
+    if started.faults:
+        events.say_why(tx, id_, "; ".join(started.faults)[:1_000])
+    if started.runs and not new.to_all and not (led.rings or led.busy):
+        events.consume_by_start(tx, id_, started.runs[0])  # it has done its work, and is kept for nobody
     return id_, rings
 
 

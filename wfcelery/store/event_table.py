@@ -1,4 +1,4 @@
-"""Events from outside: kept until they are consumed, and a while longer.
+"""Events from outside, and what they start. Events are kept until they are consumed, and a while longer.
 
 What a status means: `stored`, nobody has it yet; `consumed`, one wait has, or a trigger; `refused`, by the wait that it met;
 `sent`, to every wait that was open, and kept for none that opens later.
@@ -9,6 +9,17 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from wfcelery.store.columns import Instant, Value, metadata, one_of, organization
+
+trigger = sa.Table(
+    "wf_trigger",
+    metadata,
+    sa.Column("signature", sa.Text, primary_key=True),  # of the definition
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("workflow", sa.Text, nullable=False),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("spec", sa.Text, nullable=False),  # JSON: its filter, input and key
+    sa.Index("wf_trigger_event", "event"),
+)
 
 event = sa.Table(
     "wf_event",

@@ -233,11 +233,22 @@ _CONSUME = Statement(
     .where(event.c.id == one("event", sa.Uuid), _STORED)
     .values(status="consumed", consumed_by=one("step", sa.Uuid), consumed_at=clock(), match_at=sa.null())
 )
+_SAY_WHY = Statement(sa.update(event).where(event.c.id == one("event", sa.Uuid)).values(why=one("why", sa.Text)))
 _REFUSE = Statement(
     sa.update(event)
     .where(event.c.id == one("event", sa.Uuid), _STORED)
     .values(status="refused", why=one("why", sa.Text), consumed_at=clock(), match_at=sa.null())
 )
+
+
+def consume_by_start(tx: Tx, id_: UUID, run_id: UUID) -> None:
+    """An event that has started a run, and that nobody waits for."""
+    tx.execute(_CONSUME, {"event": id_, "step": run_id})
+
+
+def say_why(tx: Tx, id_: UUID, why: str) -> None:
+    """What kept an event from starting something."""
+    tx.execute(_SAY_WHY, {"event": id_, "why": why})
 
 
 def take(tx: Tx, ids: Iterable[UUID]) -> list[EventCame]:

@@ -19,7 +19,7 @@ metadata = columns.metadata
 Instant = columns.Instant
 approval = approval_table.approval
 hold, limit, limit_use = limit_tables.hold, limit_tables.limit, limit_tables.limit_use
-event = event_table.event
+event, trigger = event_table.event, event_table.trigger
 Value = columns.Value
 _one_of, _in, _organization = columns.one_of, columns.word_list, columns.organization
 
