@@ -279,5 +279,8 @@ CORRUPTORS = [
         "update wf_step set output = '{{\"$wf\":[\"payload\",\"0190a5e4-0000-7000-8000-000000000000\",70000,\"x\"]}}' "
         "where run = {order} and name = 'joined'"
     )),
+    Corruptor(58, "a run continues as one that its history does not know", sql(
+        "update wf_run set continued_as = {random} where id = {order}"
+    )),
     Corruptor(50, "a step was written while it ran", sql("update wf_step set ring_at = {now} where run = {open} and name = 'busy'")),
 ]  # fmt: skip

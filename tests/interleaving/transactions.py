@@ -191,6 +191,13 @@ def _pause_and_put_a_resume(scene: Scene) -> None:
         inbox.put(tx, "default", scene.run, "resume", {})
 
 
+def _put_a_move(scene: Scene) -> None:
+    """To a version that has one task more, behind what has not ended."""
+    more = scene.another_version("  - {name: more, action: x, after: [joined, after_fast]}\n")
+    with scene.database.transaction() as tx:
+        inbox.put(tx, "default", scene.run, "move", {"to": more, "by": None})
+
+
 def _start_another(scene: Scene) -> None:
     started(scene.database, id=NEW, workflow="small", definition=scene.small, input="{}")
 
@@ -329,6 +336,7 @@ TRANSACTIONS = (
     Transaction("T10-drain-cancel", _drain, _put_a_cancel, ends="cancelled"),
     Transaction("T10-drain-pause", _drain, _put_a_pause),
     Transaction("T10-drain-resume", _drain, _pause_and_put_a_resume),
+    Transaction("T10-drain-move", _drain, _put_a_move),
     Transaction("T10-drain-report", _drain, _report_another),
     Transaction("T10-drain-retry", _drain_a_retry, _fail_another, locks=False),
     Transaction("T10-hand-back", _hand_back, _put_a_cancel, ends="cancelled"),

@@ -18,6 +18,7 @@ from tests.simulation.bus import Bus, Message
 from tests.simulation.database import SimDatabase
 from tests.simulation.fans import Ask
 from tests.simulation.fleet import PASSING, Fleet
+from tests.simulation.loops import Loop, has_a_loop
 from tests.simulation.scheduled import Scheduled, has_a_schedule
 from tests.simulation.stories import Graph, Story, story_of
 from tests.simulation.world import Violation, World
@@ -61,6 +62,7 @@ class Simulation:
     fleet: Fleet
     runs: list[UUID] = field(default_factory=list)
     scheduled: Scheduled | None = None
+    loop: Loop | None = None
     cancelled: set[UUID] = field(default_factory=set)
     versions: dict[str, tuple[int, str]] = field(default_factory=dict)
     _open: bool = True
@@ -104,6 +106,8 @@ class Simulation:
             self._client(number, graph)
         if self.scheduled is not None:
             self.scheduled.begin()
+        if self.loop is not None:
+            self.loop.begin()
         lingers = self.story.lingers
         self.world.run(lambda: not lingers and self._at_rest(), self.story.trouble)
         self._calm_down()
@@ -275,6 +279,8 @@ class Simulation:
         verdicts.effects(self.fleet)
         if self.scheduled is not None:
             self.scheduled.check()
+        if self.loop is not None:
+            self.loop.check()
         if self.story.only_outages:
             verdicts.nothing_was_lost(self.fleet)
 
@@ -286,7 +292,8 @@ def simulate(seed: int, trace: Callable[[str], None] | None = None) -> Told:
     database = SimDatabase(world)
     settings = SETTINGS.model_copy(update={"run_ahead": story.run_ahead, "poll": story.poll})
     fleet = Fleet(world, database, settings, Bus(world), Authors(world, database, SETTINGS))
-    simulation = Simulation(story, world, fleet, scheduled=Scheduled(fleet) if has_a_schedule(seed) else None)
+    scheduled, loop = Scheduled(fleet) if has_a_schedule(seed) else None, Loop(fleet) if has_a_loop(seed) else None
+    simulation = Simulation(story, world, fleet, scheduled=scheduled, loop=loop)
     database.after_commit = simulation.after_commit
     told = Told(seed)
     logging.disable(logging.NOTSET if trace is not None else logging.CRITICAL)

@@ -26,7 +26,9 @@ Rows = Mapping[str, StepRow | None]
 
 
 def on_move_asked(draft: Draft, fact: MoveAsked) -> None:
-    """Let the run go on by the definition of this signature, or say in the history why it cannot."""
+    """Let the run go on by the definition of this signature, or say in the history why it cannot. One that has not begun has none."""
+    if draft.run.version == 0:
+        return
     old, new = draft.plan, draft.other_plan(fact.to)
     draft.know({*old.nodes, *new.nodes})
     rows = {name: draft.step(name) for name in {**old.nodes, **new.nodes}}

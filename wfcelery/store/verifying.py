@@ -88,6 +88,7 @@ class Evidence:
     due_at: datetime | None  # of a run that has not begun, a deadline, or a grace
     ring_at: datetime | None
     ended_at: datetime | None
+    continued_as: UUID | None
     body: str | None  # of its definition, as it is stored
     bodies: dict[str, str]  # of all definitions that it has gone by, by signature
     steps: list[StepRow]
@@ -112,7 +113,9 @@ _PAGE = Statement(sa.select(run.c.id).where(run.c.id > one("after", sa.Uuid)).or
 _SIZES = Statement(sa.select(step.c.run, sa.func.count()).where(among(step.c.run, _RUNS)).group_by(step.c.run))
 _NOW = Statement(sa.select(clock()))
 _RUN_ROWS = Statement(
-    sa.select(run.c.input_digest, run.c.due_at, run.c.ring_at, run.c.ended_at, *RUN).where(among(run.c.id, _RUNS)).order_by(run.c.id)
+    sa.select(run.c.input_digest, run.c.due_at, run.c.ring_at, run.c.ended_at, run.c.continued_as, *RUN)
+    .where(among(run.c.id, _RUNS))
+    .order_by(run.c.id)
 )
 _BODIES = Statement(
     sa.select(definition.c.signature, definition.c.body).where(
@@ -249,7 +252,7 @@ class _Found:
         self.strangers = _by_run(tx.execute(_STRANGERS, given).rows)
 
     def evidence(self) -> Iterator[Evidence]:
-        for digest, due_at, ring_at, ended_at, *columns in self.runs:
+        for digest, due_at, ring_at, ended_at, continued_as, *columns in self.runs:
             row = run_row(tuple(columns))
             steps = self.steps.get(row.id, [])
             yield Evidence(
@@ -259,6 +262,7 @@ class _Found:
                 due_at=due_at,
                 ring_at=ring_at,
                 ended_at=ended_at,
+                continued_as=continued_as,
                 body=self.bodies.get(row.definition),
                 bodies=self.bodies,
                 steps=[step_row(found[6:]) for found in steps],

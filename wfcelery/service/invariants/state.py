@@ -209,6 +209,18 @@ def _last_left(case: Case, row: StepRow) -> int | None:
     return told[-1] if told else None
 
 
+@invariant(58, "next run", "A run that continues as a new one has succeeded, and its row and its history say as which.")
+def a_run_continues_once(case: Case) -> Iterator[str]:
+    if case.story is None:
+        return
+    told = [each.fact["continued_as"] for each in case.story.facts if each.fact.get("continued_as") is not None]
+    found = [] if case.found.continued_as is None else [str(case.found.continued_as)]
+    if told != found:
+        yield f"the run continues as {found or 'none'}, and its history says {told or 'none'}"
+    elif found and case.run.status is not RunStatus.SUCCEEDED:
+        yield f"the run is {case.run.status}, and continues as {found[0]}"
+
+
 @invariant(44, "nothing left", "When all has come to rest, no inbox holds anything, nor do the queues and servers around it.", "drained")
 def nothing_is_left_of_the_run(case: Case) -> Iterator[str]:
     if case.ledgers.drained and case.found.inbox and not case.quarantined:
