@@ -225,3 +225,11 @@ def test_a_fan_out_with_items_to_be_born_is_rung(database: Database) -> None:
     begun(database, ready("each", status=StepStatus.WAITING, items_left=5, expanded=0, wants=5, fired=5))
     change(database, f"update wf_step set ring_at = {ago(database, 1)}")
     assert _rung(database) == ["each"]
+
+
+def test_a_worker_without_a_broker_takes_the_highest_priority_first(database: Database) -> None:
+    low, high, none = ready("low", priority=1), ready("high", priority=9), ready("none")
+    run = begun(database, low, none, high)
+    with database.transaction() as tx:
+        rings = [ring for ring in due.ringable(tx, ["celery"], 10) if isinstance(ring, RingStep)]
+    assert [ring.step for ring in rings if ring.run == run] == [high.id, low.id, none.id]

@@ -218,11 +218,14 @@ class GateOpened:
 
 @dataclass(frozen=True, slots=True)
 class TurnedAway:
-    """A step was claimed that somebody holds, or, with `unstarted`, items of a fan-out: it goes back before its code is called."""
+    """A step was claimed that somebody holds (`why`), or that has to pass its gates once more; or, with `unstarted`, items of a fan-out.
+
+    It goes back before its code is called.
+    """
 
     step: UUID
     token: UUID
-    why: str
+    why: str | None
     unstarted: tuple[UUID, ...] = ()
 
 

@@ -27,6 +27,12 @@ def on_turned_away(draft: Draft, fact: TurnedAway) -> None:
         end(draft, row, "cancelled")
         return
     why = PAUSED if draft.run.status is RunStatus.PAUSED else fact.why
+    if why is None:
+        row.ring = True
+        draft.move(row, StepStatus.READY)
+        draft.note("step_handed_back", row)
+        draft.ring_step(row, draft.plan.nodes[row.name].action)
+        return
     draft.move(row, StepStatus.HELD, why)
     draft.note("step_handed_back", row, then="held", why=why)
 

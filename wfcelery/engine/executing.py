@@ -16,6 +16,7 @@ from wfcelery.engine import grouping
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, insisting, keeping_for, persist
 from wfcelery.engine.calling import attempt_of, fact_of
 from wfcelery.engine.dispatching import AtRest, begin, drain
+from wfcelery.engine.gating import may_begin
 from wfcelery.engine.ports import Fenced, ReportedItself
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.engine.waking import one_that_is_due, tell
@@ -186,15 +187,15 @@ def _try_claim(runtime: Runtime, organization_id: str, step: UUID) -> Attempt | 
 
 
 def turned_away(runtime: Runtime, attempt: Attempt) -> bool:
-    """Whether somebody holds this step, which was ready before: it goes back as if it had never been claimed."""
+    """Whether somebody holds this step, which was ready before, or a gate has closed: it goes back as if it had never been claimed."""
     row, known = attempt.row, attempt.known
     assert row.token is not None
     goes_on = False
     try:
         runtime.holds.learn(attempt.holds)
         why = runtime.holds.why(known.run, known.plan.nodes[row.name], row.queue)
-        goes_on = why is None
-        if why is not None:
+        goes_on = why is None and (row.gates is None or may_begin(runtime.database, known.run.organization_id, row))
+        if not goes_on:
             fact = TurnedAway(row.id, row.token, why)
             persist(runtime, insisting(lambda: apply(runtime, known.run.id, (fact,), rows=(row,))))
     finally:

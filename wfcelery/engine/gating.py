@@ -18,9 +18,10 @@ from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.states import StepStatus
 from wfcelery.definition.gating import GATES
 from wfcelery.store import inbox, limits
-from wfcelery.store.database import Tx
+from wfcelery.store.database import Database, Tx
 from wfcelery.store.limits import LimitRow, Place, Use
 
+LATE = 1.0  # seconds after which a turn that nobody took is lost
 MOST = 200  # that one commit lets go
 _HAS_IT = (StepStatus.READY, StepStatus.RUNNING, StepStatus.REPORTED)
 
@@ -46,6 +47,23 @@ def pass_gates(tx: Tx, decision: Decision) -> None:
         elif _is_gate(row) and waits_at_a_gate(row):
             gates.stand_before(decision, row)
     decision.rings.extend(gates.pass_on())
+
+
+def may_begin(database: Database, organization_id: str, row: StepRow) -> bool:
+    """Whether a step that was claimed may begin: no breaker has opened since it was made ready, and its turn is not long past.
+
+    What was ready while nobody worked would begin all at once otherwise.
+    """
+    gates = [gate for gate in row.gates or () if gate["kind"] in ("breaker", "rate")]
+    if not gates:
+        return True
+    with database.transaction() as tx:
+        for gate in gates:
+            if gate["kind"] == "breaker" and not limits.lets_through(tx, organization_id, gate["key"], row.id):
+                return False
+            if gate["kind"] == "rate" and limits.late(tx, row.id) > LATE and not limits.take_turn_now(tx, organization_id, gate["key"]):
+                return False
+    return True
 
 
 def look_after(tx: Tx, organization_id: str, place: Place) -> list[Ring]:

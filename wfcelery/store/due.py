@@ -271,8 +271,9 @@ def ring_runs(tx: Tx, many: int, pause: float) -> Sequence[Ring]:
 
 # -- the database as bell -----------------------------------------------------------------------------------------------
 
-_BELL_STEPS = Statement(
-    sa.select(step.c.organization_id, step.c.run, step.c.id, step.c.queue, step.c.priority, step.c.name)
+MOST_CHOSEN_AMONG = 1_000  # of the steps that are due the longest those of the highest priority come first
+_due_longest = (
+    sa.select(step.c.organization_id, step.c.run, step.c.id, step.c.queue, step.c.priority, step.c.name, step.c.ring_at)
     .where(
         step.c.ring_at.is_not(None),
         step.c.item == NO_ITEM,
@@ -280,6 +281,12 @@ _BELL_STEPS = Statement(
         sa.or_(step.c.due_at <= fixed(clock()), step.c.status == "waiting"),
     )
     .order_by(step.c.ring_at)
+    .limit(MOST_CHOSEN_AMONG)
+    .subquery("longest")
+)
+_BELL_STEPS = Statement(
+    sa.select(*(column for column in _due_longest.c if column.name != "ring_at"))
+    .order_by(sa.func.coalesce(_due_longest.c.priority, 0).desc(), _due_longest.c.ring_at)
     .limit(_many)
 )
 _BELL_RUNS = Statement(

@@ -221,7 +221,41 @@ def take_turn(tx: Tx, organization_id: str, row: LimitRow) -> float:
     return max(turn, 0.0)
 
 
+_TAKE_NOW = Statement(
+    sa.update(limit)
+    .where(*_HERE, sa.or_(limit.c.turn_at.is_(None), limit.c.turn_at <= later(limit.c.every * (limit.c.burst - 1))))
+    .values(turn_at=sa.case((limit.c.turn_at > clock(), limit.c.turn_at), else_=clock()))
+    .returning(seconds_until(limit.c.turn_at), limit.c.every)
+)
+_LATE = Statement(sa.select(-seconds_until(step.c.due_at)).where(step.c.id == one("step", sa.Uuid)))
+
+
+def take_turn_now(tx: Tx, organization_id: str, key: str) -> bool:
+    """A turn of a rate at this moment, or none."""
+    here = {"organization_id": organization_id, "kind": "rate", "key": key}
+    rows = tx.execute(_TAKE_NOW, here).rows
+    if not rows:
+        return False
+    tx.execute(_PASS_TURN, {**here, "turn": rows[0][0] + rows[0][1]})
+    return True
+
+
+def late(tx: Tx, step_id: UUID) -> float:
+    """For how many seconds a step could have been claimed."""
+    rows = tx.execute(_LATE, {"step": step_id}).rows
+    return float(rows[0][0] or 0.0) if rows else 0.0
+
+
 # -- breakers -----------------------------------------------------------------------------------------------------------
+
+_SHUT = Statement(sa.select(limit.c.probe).where(*_HERE, limit.c.open_until.is_not(None)))
+
+
+def lets_through(tx: Tx, organization_id: str, key: str, step_id: UUID) -> bool:
+    """Whether a breaker is closed, or open to try with this very step; as it was a moment ago."""
+    rows = tx.execute(_SHUT, {"organization_id": organization_id, "kind": "breaker", "key": key}).rows
+    return not rows or rows[0][0] == step_id
+
 
 _COUNT = Statement(
     sa.update(limit)
