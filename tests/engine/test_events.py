@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 
 from tests.engine.outside import Outside
 from tests.store.rows import change, look
@@ -349,3 +350,43 @@ def test_an_event_that_was_consumed_can_be_stored_again(database: Database, stat
     assert "succeeded" in (machine.steps(other)["paid"], machine.steps()["paid"])
     with pytest.raises(NotFound):
         sending.requeue(machine.context, UUID(int=5))
+
+
+# ---- both at once, on a database where neither sees the other --------------------------------------------------------------
+
+
+def test_a_wait_that_opens_while_its_event_is_being_sent_is_met_by_the_second_look(postgres: Database) -> None:
+    """The sender has looked and not committed; the run has opened its wait, looked and committed: neither has seen the other."""
+    machine = Outside(postgres, PAID)
+    engine = sa.create_engine(postgres.url)
+    with engine.connect() as connection:
+        sender = connection.begin()
+        event = sending.send(machine.context, sending.Wish("payment", {"amount": 5}, "8"), {"connection": connection})
+        run = machine.another(order=8)
+        sender.commit()
+    engine.dispose()
+    assert (machine.steps(run)["paid"], look(postgres, "select id from wf_inbox")) == ("waiting", [])
+    change(postgres, "update wf_event set match_at = at")  # a second later
+    machine.settle()
+    assert (machine.steps(run)["paid"], machine.event(event)) == ("succeeded", "consumed")
+
+
+def test_an_event_that_is_sent_while_its_wait_is_being_opened_is_met_by_the_second_look(
+    postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run has opened its wait, looked and not committed; the sender has looked and committed."""
+    machine, plain, sent = Outside(postgres, PAID), events.lead_to, list[UUID]()
+
+    def look_and_let_others(tx: Any, *given: Any) -> bool:
+        found = plain(tx, *given)
+        if not sent:
+            sent.append(machine.send("payment", {"amount": 5}, key="8"))
+        return found
+
+    monkeypatch.setattr(events, "lead_to", look_and_let_others)
+    run = machine.another(order=8)
+    assert (machine.steps(run)["paid"], look(postgres, "select id from wf_inbox")) == ("waiting", [])
+    change(postgres, "update wf_event set match_at = null")  # either look is enough
+    change(postgres, "update wf_wait set match_at = opened_at")
+    machine.settle()
+    assert (machine.steps(run)["paid"], machine.event(sent[0])) == ("succeeded", "consumed")

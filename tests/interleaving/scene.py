@@ -28,7 +28,7 @@ from wfcelery.service.verifying import problems_of
 from wfcelery.store import definitions, due
 from wfcelery.store.claims import Claimed, claim, claim_group
 from wfcelery.store.database import Database
-from wfcelery.store.schema import Instant, dead_letter, history, inbox, run, schedule, step, wait, worker
+from wfcelery.store.schema import Instant, dead_letter, event, history, inbox, run, schedule, step, wait, worker
 from wfcelery.store.verifying import evidence
 
 TEXT = """
@@ -56,7 +56,14 @@ name: small
 tasks:
   - {name: only, action: x}
 """
+LISTENING = """
+name: listening
+tasks:
+  - {name: news, type: wait, event: news, timeout: 1h}
+  - {name: only, action: x, after: news}
+"""
 NEW, FAILED = UUID(int=2**128 - 2), UUID(int=2**128 - 1)  # runs beside it: one that nobody has begun, one that has failed
+LISTENER = UUID(int=2**128 - 5)  # and one that waits for an event
 CHUNK = 2  # items born in one commit, so that `crates` has not all of its own yet
 ENDED = ("succeeded", "failed", "cancelled", "timed_out")
 CLAIMED = ("left", "right", "fast", "quick", "flaky", "fatal", "pay", "paid")
@@ -69,6 +76,7 @@ ORDERED_BY = {
     dead_letter: "x.run, x.name, x.item, x.episode",
     worker: "x.name, x.id",
     schedule: "x.name",
+    event: "x.name, x.data",
 }
 TABLES = tuple(ORDERED_BY)  # those that others point at come first
 ID = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")
@@ -100,6 +108,7 @@ class Scene:
         self._own = database.engine.raw_connection()
         self.machine = Machine(database, TEXT)
         self.small = self._store_another(SMALL)
+        self.listening = self._store_another(LISTENING)
         self.machine.runtime.settings = self.machine.runtime.settings.model_copy(update={"lease": 3600.0})
         self.machine.keeps = False
         self.run = self.machine.run

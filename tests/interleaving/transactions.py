@@ -8,7 +8,7 @@ from datetime import timedelta
 from itertools import combinations_with_replacement
 from uuid import UUID, uuid4
 
-from tests.interleaving.scene import FAILED, NEW, Scene
+from tests.interleaving.scene import FAILED, LISTENER, NEW, Scene
 from tests.store.rows import change, look, started
 from wfcelery.clock import uuid7
 from wfcelery.core.events import Expanded, Failed, GroupEnded, ItemEnd, Succeeded
@@ -22,7 +22,7 @@ from wfcelery.engine.sweeping import Sweep
 from wfcelery.engine.waking import Waking, tell
 from wfcelery.errors import RowChanged
 from wfcelery.service import starting
-from wfcelery.store import due, inbox, leases, schedules
+from wfcelery.store import due, events, inbox, leases, schedules
 from wfcelery.store.claims import Claimed, claim, claim_group
 from wfcelery.store.database import Tx
 from wfcelery.store.schedules import Terms
@@ -31,6 +31,7 @@ from wfcelery.store.transactional import report
 
 ERROR = {"type": "Oops", "code": None, "message": "no luck"}
 BESIDE_IT, INSTEAD_OF_IT = UUID(int=2**128 - 4), UUID(int=2**128 - 3)  # schedules
+SENT = UUID(int=2**128 - 12)
 Side = int  # 0 or 1: two transactions of one kind are of two workers
 
 
@@ -303,6 +304,37 @@ def _cancel_for_slot(scene: Scene, side: Side) -> Callable[[], object]:
     return lambda: scheduling._work_off(scene.hands[side].runtime, INSTEAD_OF_IT)
 
 
+def _listen(scene: Scene) -> None:
+    """A run waits for news."""
+    if look(scene.database, "select id from wf_run where workflow = 'listening'"):
+        return
+    started(scene.database, id=LISTENER, workflow="listening", definition=scene.listening, input="{}")
+    apply(scene.hands[0].runtime, LISTENER, Inbox("default"))
+
+
+def _listen_to_what_came(scene: Scene) -> None:
+    """And something has come: it is in its inbox."""
+    _listen(scene)
+    with scene.database.transaction() as tx:
+        events.insert(tx, events.NewEvent(SENT, "default", "news", "", dumps("first")))
+        events.lead(tx, [SENT])
+
+
+def _send(scene: Scene, side: Side) -> Callable[[], object]:
+    """The same event at once, from two: it counts once. (Two events that do not see each other may both be led to one wait.)"""
+    new = events.NewEvent(UUID(int=2**128 - 10 - side), "default", "news", "", dumps("hello"), dedup="the same")
+
+    def send() -> object:
+        with scene.database.transaction() as tx:
+            return events.lead(tx, [new.id]) if events.insert(tx, new) == new.id else None
+
+    return send
+
+
+def _hear(scene: Scene, side: Side) -> Callable[[], object]:
+    return lambda: apply(scene.hands[side].runtime, LISTENER, Inbox("default"))
+
+
 def _expand(scene: Scene, side: Side) -> Callable[[], object]:
     return lambda: apply(scene.hands[side].runtime, scene.run, (Expanded(scene.ids["crates"]),))
 
@@ -333,6 +365,8 @@ TRANSACTIONS = (
     Transaction("T8-deadline", _end, _pass_the_deadline, passes=True, ends="timed_out"),
     Transaction("T9-put", _put, locks=False, ends="cancelled"),
     Transaction("T9-put-for-another", _put_for_another, _start_another, locks=False),
+    Transaction("T9-send", _send, _listen, locks=False),
+    Transaction("T10-drain-event", _hear, _listen_to_what_came, locks=False),
     Transaction("T10-drain-cancel", _drain, _put_a_cancel, ends="cancelled"),
     Transaction("T10-drain-pause", _drain, _put_a_pause),
     Transaction("T10-drain-resume", _drain, _pause_and_put_a_resume),
@@ -349,7 +383,10 @@ PAIRS: tuple[Pair, ...] = tuple(combinations_with_replacement(TRANSACTIONS, 2))
 
 # Of a run beside the one of which all is under way. Two transactions of two runs hardly meet: these pairs are for the long check.
 BESIDE = frozenset(
-    {"T1-start", "T1-begin", "T1-begin-ahead", "T7-ring-runs", "T7-slot", "T7-slot-cancel", "T9-put-for-another", "T10-drain-retry"}
+    {
+        *("T1-start", "T1-begin", "T1-begin-ahead", "T7-ring-runs", "T7-slot", "T7-slot-cancel", "T9-put-for-another", "T9-send"),
+        *("T10-drain-event", "T10-drain-retry"),
+    }
 )
 
 
