@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         timed_out,
         when,
     )
+    from wfcelery.authoring.loops import loop
     from wfcelery.authoring.options import Retry
     from wfcelery.authoring.racing import Race, race
     from wfcelery.authoring.regions import region
@@ -171,6 +172,7 @@ __all__ = [
     "is_none",
     "list_schedules",
     "lock",
+    "loop",
     "not_",
     "on_event",
     "once",
@@ -211,6 +213,7 @@ _HOMES = {
     "wfcelery.authoring.sections": "lock",
     "wfcelery.authoring.language": "after cancelled completed continue_as_new either end error expr fail failed is_none not_ otherwise "
     "publish required sleep sleep_until succeeded text timed_out when",
+    "wfcelery.authoring.loops": "loop",
     "wfcelery.authoring.options": "Retry",
     "wfcelery.authoring.racing": "Race race",
     "wfcelery.authoring.regions": "region",

@@ -170,6 +170,12 @@ def _family(definition: Definition) -> list[Definition]:
     return list(found.values())[::-1]
 
 
+def store_called(context: Context, definition: Definition) -> None:
+    """Store what this process knows of the workflows that a definition calls: who runs it looks into the database alone."""
+    for each in _family(definition)[:-1]:
+        store(context, each)
+
+
 def refuse_endless(definition: Definition, find: Find) -> None:
     """Raise DefinitionProblems where workflows call each other in a circle, whatever happens; `find` gives those that are known by now."""
     circle = endless(definition, {}, find)

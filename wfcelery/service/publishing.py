@@ -66,6 +66,7 @@ def _check_calls(context: Context, found: Sequence[Definition]) -> None:
 
     for definition in found:
         definitions.refuse_endless(definition, find)
+        definitions.store_called(context, definition)
         unknown = [name for name in called_by(definition) if find(name) is None]
         if unknown:
             log.warning("workflow %s calls %s, which nobody has published so far", definition.name, ", ".join(unknown))
