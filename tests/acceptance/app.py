@@ -16,6 +16,7 @@ from celery import Celery, Task
 from sqlalchemy import NullPool, create_engine, text
 
 import wfcelery
+from tests.acceptance import composition  # noqa: F401 - its steps
 from tests.acceptance.effects import Effects
 from wfcelery import Failed, GiveUp, Retry, adopt, after, current_step, error, failed, once, sleep, sleep_until, step, timed_out, workflow
 

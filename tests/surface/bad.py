@@ -13,6 +13,7 @@ from good import (
     OrderRow,
     Parcel,
     Receipt,
+    State,
     Stock,
     adopted,
     apply_discount,
@@ -23,6 +24,7 @@ from good import (
     notify,
     order,
     pages,
+    poll_state,
     rate,
     reserve,
     send_letter,
@@ -51,6 +53,7 @@ from wfcelery import (
     get_run,
     hold,
     is_none,
+    loop,
     not_,
     on_event,
     once,
@@ -70,6 +73,22 @@ from wfcelery import (
     workflow,
 )
 from wfcelery.builtin import email, http, sql, webhook
+
+
+def cursor_of(state: State) -> str | None:
+    return state.cursor
+
+
+def done_of(state: State) -> bool:
+    return state.done
+
+
+def loops(new: Order) -> None:
+    loop(poll_state, until=lambda state: state.dnoe, max_rounds=3)  # E: dnoe
+    loop(poll_state, until=cursor_of, max_rounds=3)  # E: str
+    loop(poll_state, until=done_of)  # E: max_rounds
+    loop(poll_state, until=lambda state: state.done, max_rounds=3)(new)  # E: Order
+    order.options(parent_close="detach")  # E: parent_close || detach
 
 
 def edges(new: Order, line: Line) -> None:

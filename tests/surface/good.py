@@ -71,6 +71,7 @@ from wfcelery import (
     is_none,
     list_schedules,
     lock,
+    loop,
     not_,
     on_event,
     once,
@@ -631,11 +632,42 @@ def paid_from_outside(new: Order) -> Receipt:
     return charge(new.id, payment.amount)
 
 
+class State(BaseModel):
+    done: bool
+    cursor: str | None = None
+
+
+@step
+def poll_state(shipment: str, verbose: bool = False) -> State:
+    return State(done=verbose)
+
+
 async def bank_calls(order_id: int, amount: Decimal) -> str:
     send_event("payment", Payment(amount=amount), key=str(order_id), dedup="evt-1")
     get_run("order-1").send_event("payment", {"amount": 1}, actor="ada", role="cashier")
     await get_run("order-1").asend_event("payment")
     return await asend_event("payment", everyone=True, organization_id="shop", join=False)
+
+
+@workflow
+def await_delivery(shipment: str) -> State:
+    return loop(poll_state, until=lambda state: state.done, every="30s", max_rounds=100)(shipment, verbose=True)
+
+
+@workflow
+def one_round(shipment: str) -> State:
+    return poll_state.options(after=sleep("5s"))(shipment)
+
+
+@workflow
+def family(new: Order, shipments: list[str]) -> Parcel:
+    background = order.options(parent_close="abandon").start(new)
+    assert_type(background, str)
+    states = one_round.options(concurrency=5, on_error=Failed).map(shipments)
+    assert_type(states, list[State | Failed])
+    last = loop(one_round, while_=lambda state: not_(state.done), max_rounds=5)(shipments[0])
+    assert_type(last, State)
+    return order.options(parent_close="terminate", timeout="1d", after=[background, last, states])(new)
 
 
 @workflow

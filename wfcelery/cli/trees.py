@@ -21,6 +21,8 @@ def tree_of(view: RunView, every_item: bool) -> Tree:
         head.append(f"\n{view.error.type}: {view.error.message}", style="red")
     if view.reason and view.status in ("cancelled", "cancelling", "paused"):
         head.append(f"\nreason: {view.reason}", style="yellow")
+    if view.parent is not None:
+        head.append(f"\nbegun by run {view.parent}", style="dim")
     if view.continued_as is not None:
         head.append(f"\ncontinued as run {view.continued_as}", style="dim")
     tree = Tree(head)
@@ -32,6 +34,7 @@ def tree_of(view: RunView, every_item: bool) -> Tree:
         if step.item is None:
             branch = tree.add(_line(step))
             _attempts(branch, step)
+            _children(branch, step)
             for item in items.get(step.name, ()):
                 if every_item or item.status not in ("succeeded", "held", "ready"):
                     _attempts(branch.add(_line(item)), item)
@@ -52,6 +55,15 @@ def _line(step: StepView) -> Text:
         if last.started is not None:
             line.append(f"  {output.span((last.ended - last.started).total_seconds())}", style="dim")
     return line
+
+
+def _children(branch: Tree, step: StepView) -> None:
+    """The run that was begun last, and how many came before it."""
+    for child in step.children[:1]:
+        line = Text.assemble(output.status(child.status), "  ", (child.workflow, "bold"), f"  {child.id}")
+        if len(step.children) > 1:
+            line.append(f"  (and {len(step.children) - 1} before it)", style="dim")
+        branch.add(line)
 
 
 def _attempts(branch: Tree, step: StepView) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 from wfcelery.core.children import awaits_child, part_with
 from wfcelery.core.draft import Draft, digest
 from wfcelery.core.events import CompleteAsked, SkipAsked
-from wfcelery.core.reopening import clear, go_on, reopen_run
+from wfcelery.core.reopening import TOLD, clear, go_on, reopen_run
 from wfcelery.core.rows import StepRow
 from wfcelery.core.states import RUN_ENDED, UNDER_WAY, RunStatus, StepStatus
 from wfcelery.core.step_machine import OPERATOR, end, ended_by_itself
@@ -93,6 +93,8 @@ def _taken(draft: Draft, verb: str, task: str, by: str | None) -> StepRow | None
         why = "it is no step"
     elif ended_by_itself(draft.plan, run):
         why = "the run has come to its end by itself"
+    elif run.status in RUN_ENDED and run.parent is not None:
+        why = TOLD
     if why is not None or row is None:
         draft.note(f"{verb}_refused", step=task, why=why, by=by)
         return None

@@ -95,6 +95,8 @@ def on_run_retry_asked(draft: Draft, fact: RunRetryAsked) -> None:
         why = f"the run is {run.status}"
     elif ended_by_itself(draft.plan, run):
         why = "the run has come to its end by itself"
+    elif ended and run.parent is not None:
+        why = TOLD
     elif not again and not (stopped and run.status is RunStatus.TIMED_OUT):
         why = "nothing of it has failed that could be tried again"
     if why is not None:

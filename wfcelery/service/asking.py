@@ -18,6 +18,7 @@ from wfcelery.service.asked import check_text
 from wfcelery.service.context import Context
 from wfcelery.service.joining import joined_transaction
 from wfcelery.store import audit, inbox, reading
+from wfcelery.store.children import has_told
 from wfcelery.store.database import Tx
 
 # What a run can be asked for where it stands. What is asked of one that has moved on meanwhile changes nothing but its history.
@@ -38,6 +39,8 @@ _BY_STATUS = (
     "retry",
     "move",
 )  # the others are asked for the end, which one that has ended has already, or look for themselves
+
+_REOPENING = ("retry", "skip", "complete", "rerun_failed")  # what takes a run up again that has ended
 
 
 def allowed_actions(status: str) -> Sequence[str]:
@@ -116,7 +119,14 @@ def _found(tx: Tx, run: UUID, verb: str) -> reading.RunRecord:
         raise NotFound("run", str(run))
     if verb in _BY_STATUS and verb not in allowed_actions(found[0].status):
         raise refusal(found[0])
+    if verb in _REOPENING and has_told(tx, run):
+        raise told(run, found[0].status)
     return found[0]
+
+
+def told(run: UUID, status: str) -> NotAllowedNow:
+    """That a run cannot go on because another has taken its end."""
+    return NotAllowedNow(f"run {run} is {status}, and its parent has been told: what can be tried again is the parent's call", status)
 
 
 def refusal(run: reading.RunRecord) -> NotAllowedNow:

@@ -8,9 +8,11 @@ from wfcelery.core.decision import RingRun
 from wfcelery.core.rows import NO_ITEM
 from wfcelery.errors import NotAllowedNow, NotFound
 from wfcelery.service.asked import check_text
+from wfcelery.service.asking import told
 from wfcelery.service.context import Context
 from wfcelery.service.views import DeadLetterView, error_view
 from wfcelery.store import dead_letters, inbox, quarantine
+from wfcelery.store.children import has_told
 from wfcelery.store.dead_letters import Letter
 
 BATCH = 200
@@ -44,6 +46,10 @@ def retry(context: Context, ids: Sequence[str] | None, *, workflow: str | None =
         closed = [letter for letter in letters if letter.status != "open"]
         if closed:
             raise NotAllowedNow(f"dead letter {closed[0].id} is {closed[0].status}; only an open one can be retried", closed[0].status)
+        with context.transaction() as tx:
+            for letter in letters:
+                if has_told(tx, letter.run):
+                    raise told(letter.run, "over")
     return retry_found(context, letters, by)
 
 

@@ -17,14 +17,17 @@ from wfcelery.service import queries
 from wfcelery.service.asked import text_fault
 from wfcelery.service.asking import allowed_actions
 from wfcelery.service.context import Context
-from wfcelery.service.views import CommitView, DeedView, RunSummary, RunView, StepView, attempts_of, error_view
+from wfcelery.service.views import ChildView, CommitView, DeedView, RunSummary, RunView, StepView, attempts_of, error_view
 from wfcelery.store import audit, matching, reading
 from wfcelery.store.approvals import open_approvals
+from wfcelery.store.children import Child, children_of, parent_of
 from wfcelery.store.failures import CommitUnknown
 from wfcelery.store.reading import HistoryRow, RunRecord, StepRecord
 
 ENDED = ("succeeded", "failed", "cancelled", "timed_out")
 
+MOST_CHILDREN = 200  # of them those are shown that were begun last
+MOST_CHILDREN = 200  # of a run's, the newest, that are shown
 MOST_ASKED = 1_000  # open approvals of a run that are looked at
 
 
@@ -133,10 +136,13 @@ def shown(context: Context, id_or_key: str) -> RunView:
         history = reading.history(tx, found.id)
         label = reading.definition_label(tx, found.definition)
         deeds = audit.deeds(tx, found.id)
+        children = children_of(tx, found.id, MOST_CHILDREN)
+        parent = parent_of(tx, found.id)
         waits = any(step.status == "waiting" and step.items_left is None for step in steps)
         asked = {each.asked.step for each in open_approvals(tx, None, found.id, MOST_ASKED)} if waits else set()
     attempts = attempts_of(history)
     views = [_step(found, step, attempts, step.id in asked) for step in steps]
+    views = [view.model_copy(update={"children": begun}) if (begun := _begun(view, children)) else view for view in views]
     counts: dict[str, int] = {}
     for view in views:
         counts[view.status] = counts.get(view.status, 0) + 1
@@ -150,10 +156,15 @@ def shown(context: Context, id_or_key: str) -> RunView:
         executing=[view.name if view.item is None else f"{view.name}[{view.item}]" for view in views if view.status == "running"],
         steps=views,
         has_output=found.has_output,
+        parent=None if parent is None else str(parent[0]),
         continued_as=None if found.continued_as is None else str(found.continued_as),
         allowed_actions=allowed_actions(found.status),
         audit=[DeedView(at=deed.at, actor=deed.actor, verb=deed.verb, reason=deed.reason) for deed in deeds],
     )
+
+
+def _begun(view: StepView, children: Sequence[Child]) -> list[ChildView]:
+    return [ChildView(id=str(each.id), workflow=each.workflow, status=each.status) for each in children if str(each.step) == view.id]
 
 
 def _summary(run: RunRecord) -> dict[str, Any]:

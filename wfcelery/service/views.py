@@ -36,6 +36,14 @@ class AttemptView(View):
     error: ErrorView | None = None
 
 
+class ChildView(View):
+    """A run that a step has begun."""
+
+    id: str
+    workflow: str
+    status: str
+
+
 class StepView(View):
     """One step of a run, or one item of a fan-out."""
 
@@ -57,6 +65,7 @@ class StepView(View):
     items_left: int | None = None
     error: ErrorView | None = None
     attempts: Sequence[AttemptView] = ()
+    children: Sequence[ChildView] = ()  # the newest first, of a loop not all
     allowed_actions: Sequence[str] = ()
 
 
@@ -113,6 +122,7 @@ class RunView(RunSummary):
     executing: Sequence[str]
     steps: Sequence[StepView]
     has_output: bool = False
+    parent: str | None = None  # the run whose step has begun this one
     continued_as: str | None = None  # the run that goes on for it
     allowed_actions: Sequence[str] = ()
     audit: Sequence[DeedView] = ()

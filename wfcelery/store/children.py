@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from hashlib import sha256
 from uuid import UUID
 
@@ -54,6 +55,49 @@ def _new_run(parent: RunRow, child: NewChild, rings: bool) -> NewRun:
         depth=parent.depth + 1,
         not_after=parent.deadline,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A run that a step has begun."""
+
+    step: UUID
+    id: UUID
+    workflow: str
+    status: str
+
+
+_CHILDREN = Statement(
+    sa.select(step.c.id, run.c.id, run.c.workflow, run.c.status)
+    .select_from(step.join(run, run.c.parent_step == step.c.id))
+    .where(step.c.run == one("run", sa.Uuid))
+    .order_by(run.c.created_at.desc(), run.c.id.desc())
+    .limit(one("many", sa.Integer))
+)
+_PARENT = Statement(
+    sa.select(step.c.run, run.c.parent).select_from(run.join(step, step.c.id == run.c.parent_step)).where(run.c.id == one("run", sa.Uuid))
+)
+
+
+def children_of(tx: Tx, run_id: UUID, many: int) -> list[Child]:
+    """The runs that steps of this one have begun, the newest first."""
+    return [Child(*row) for row in tx.execute(_CHILDREN, {"run": run_id, "many": many}).rows]
+
+
+def parent_of(tx: Tx, run_id: UUID) -> tuple[UUID, bool] | None:
+    """The run whose step has begun this one, and whether it is told of its end; None: nobody's child."""
+    rows = tx.execute(_PARENT, {"run": run_id}).rows
+    return (rows[0][0], rows[0][1] is not None) if rows else None
+
+
+_TOLD = Statement(
+    sa.select(run.c.id).where(run.c.id == one("run", sa.Uuid), run.c.parent.is_not(None), is_one_of(run.c.status, sorted(RUN_ENDED)))
+)
+
+
+def has_told(tx: Tx, run_id: UUID) -> bool:
+    """Whether a run has ended and its parent is told of that: it does not go on any more."""
+    return bool(tx.execute(_TOLD, {"run": run_id}).rows)
 
 
 def load_loose(tx: Tx, run_id: UUID) -> list[tuple[UUID, str]]:
