@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from tests.engine.family import Family
 from tests.engine.machine import Cut, Machine
 from tests.store.rows import change, look
 from wfcelery.core.decision import RingRun
@@ -195,3 +196,62 @@ def test_the_deadline_of_the_start_holds_for_all_and_that_of_the_workflow_for_ea
     worked_off(other)
     deadlines = [deadline for (deadline,) in look(database, "select deadline from wf_run order by id")][4:]
     assert len(set(map(str, deadlines[1:]))) == 3
+
+
+PARENT = """
+name: above
+tasks:
+  - {name: counted, type: workflow, workflow: counting, input: {n: 0, most: 3}}
+  - {name: told, action: a, needs: [counted], input: {n: "{{ task.counted.result }}"}}
+output: "{{ task.counted.result }}"
+"""
+
+
+def test_a_child_that_continues_answers_its_parent_when_the_last_run_has_ended(database: Database) -> None:
+    family = Family(database, PARENT, COUNTING, meanwhile=counted)
+    family.end_all()
+    rows = look(database, "select workflow, status, output from wf_run order by depth, id")
+    assert [tuple(row)[:2] for row in rows] == [("order", "succeeded"), *[("counting", "succeeded")] * 4]
+    assert rows[0][2] == "3"
+    assert family.all_problems() == []
+
+
+@pytest.mark.parametrize("verb", ["cancel", "terminate"])
+def test_a_parent_that_is_cancelled_reaches_the_run_that_goes_on_for_its_child(database: Database, verb: str) -> None:
+    """It knows its child by the id of the first; what comes to a run that has continued is handed on."""
+    asked = False
+
+    def meanwhile(machine: Machine, call: Call) -> Outcome:
+        nonlocal asked
+        assert isinstance(machine, Family)
+        if call.workflow == "counting" and not asked and len(machine.runs()) == 3:
+            asked = True
+            machine.tell("order", verb)
+            drain(machine.runtime, machine.newest("order"))
+        return Returned(1)
+
+    family = Family(database, PARENT.replace("most: 3", "most: 50"), COUNTING, meanwhile=meanwhile)
+    family.end_all()
+    statuses = [status for _, status, _ in family.runs()]
+    assert statuses[0] == "cancelled"
+    assert statuses.count("cancelled") == 2
+    assert len(statuses) < 10
+    assert family.all_problems() == []
+
+
+def test_what_is_asked_of_a_run_that_has_continued_is_asked_of_the_one_that_goes_on(database: Database) -> None:
+    machine = machine_of(database)
+    machine.meanwhile = lambda machine, call: _cancel_the_first(machine) if len(runs(machine)) == 3 else Returned(1)
+    worked_off(machine)
+    assert [row[1] for row in runs(machine)][-1] == "cancelled"
+    assert len(runs(machine)) == 3
+    no_problems(machine)
+
+
+def _cancel_the_first(machine: Machine) -> Outcome:
+    machine.put("cancel", reason="enough", by="ada")
+    drain(machine.runtime, machine.run)
+    machine.sweep()
+    for (run,) in look(machine.database, "select id from wf_run where ended_at is null"):
+        drain(machine.runtime, UUID(str(run)))
+    return Returned(1)

@@ -66,5 +66,6 @@ def tell_parent(draft: Draft) -> None:
     run = draft.run
     if run.parent is not None:
         output = run.output if run.status == "succeeded" else None
-        said = {"child": str(run.id), "step": str(run.parent_step), "status": str(run.status), "output": output, "error": run.error}
-        tell(draft, run.parent, "child_ended", id=uuid5(run.id, "child_ended"), **said)
+        child = run.first_run or run.id
+        said = {"child": str(child), "step": str(run.parent_step), "status": str(run.status), "output": output, "error": run.error}
+        tell(draft, run.parent, "child_ended", id=uuid5(child, "child_ended"), **said)

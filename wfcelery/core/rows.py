@@ -48,6 +48,7 @@ class RunRow:
     key: str | None = None
     parent: UUID | None = None  # the run that waits for this one's end
     depth: int = 0  # how many runs are above it
+    first_run: UUID | None = None  # of a run that goes on for others: the first of them, by whose id its parent knows it
 
     def copied(self) -> RunRow:
         """The same again, its variables too; a fifth of the price of `dataclasses.replace`."""

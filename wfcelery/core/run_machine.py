@@ -51,12 +51,6 @@ def bring_to_end(draft: Draft, ending: RunStatus, error: dict[str, Any] | None, 
 
 def end_here(draft: Draft, node: Node) -> None:
     """The run has come to a task that ends it: well, with what that is worth, with its message as the run's error, or for another run."""
-    if node.kind == "continue_as_new" and draft.run.parent is not None:
-        message = "a run whose end another waits for does not go on as a new one: let the other have a loop"
-        bring_to_end(
-            draft, RunStatus.FAILED, {"type": "NotAllowedNow", "code": "has_a_parent", "message": message, "step": node.name}, message
-        )
-        return
     if node.kind == "continue_as_new":
         bring_to_end(draft, RunStatus.SUCCEEDED, None, continuing.reason(node, draft.run))
         return
@@ -182,7 +176,8 @@ def _finish(draft: Draft, status: RunStatus) -> None:
     become(draft, status)
     draft.decision.ended = True
     leave_all(draft)
-    tell_parent(draft)
     value = digest(draft.run.output) if status is RunStatus.SUCCEEDED else None
     continued = continuing.continued(draft) if status is RunStatus.SUCCEEDED else None
+    if continued is None:  # else the last of the runs that go on for this one tells
+        tell_parent(draft)
     draft.note(f"run_{status}", value=value, error=draft.run.error, continued_as=continued)

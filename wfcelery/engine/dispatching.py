@@ -11,14 +11,14 @@ from wfcelery.core.decision import RingRun
 from wfcelery.core.events import Begun, EventCame, Fact, PauseAsked, TakenOver, WaitCame
 from wfcelery.core.pausing import QUOTA
 from wfcelery.core.rows import Ended, RunRow
-from wfcelery.core.states import StepStatus
+from wfcelery.core.states import RunStatus, StepStatus
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, over_version
 from wfcelery.engine.facts import fact_of
 from wfcelery.engine.quota import not_yet
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.store.database import Tx
 from wfcelery.store.events import take
-from wfcelery.store.inbox import InboxRow, read
+from wfcelery.store.inbox import InboxRow, hand_on_late, read
 from wfcelery.store.loading import is_due, load_results, see
 from wfcelery.store.waits import load_due
 
@@ -45,6 +45,8 @@ class Inbox:
     def __call__(self, tx: Tx, run: RunRow) -> Sequence[Fact]:
         if self.organization_id is not None and run.organization_id != self.organization_id:
             raise ForeignRun
+        if run.status is RunStatus.SUCCEEDED:
+            hand_on_late(tx, run.id, run.first_run or run.id)
         found = read(tx, run.id, BATCH)
         self.ids = [row.id for row in found]
         self.taken = take(tx, [UUID(row.data["event"]) for row in found if row.fact == "event"])

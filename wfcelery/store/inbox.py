@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from wfcelery.clock import uuid7
 from wfcelery.definition.values import dumps, loads
 from wfcelery.store.database import Tx
-from wfcelery.store.schema import Value, inbox
+from wfcelery.store.schema import Value, inbox, run
 from wfcelery.store.statements import Statement, by_the_way, clock, is_one_of, later, one
 
 RING_AFTER = 1.0  # seconds after which the sweep rings for a fact whose own ring was lost
@@ -71,6 +71,18 @@ _HAND_ON = Statement(
     .where(inbox.c.run == one("run", sa.Uuid), is_one_of(by_the_way(inbox.c.fact), ("cancel", "terminate", "pause", "resume")))
     .values(run=one("next_run", sa.Uuid))
 )
+
+
+_GOES_ON = Statement(
+    sa.select(run.c.id).where(run.c.first_run == one("first_run", sa.Uuid), run.c.ended_at.is_(None)).order_by(run.c.id.desc()).limit(1)
+)
+
+
+def hand_on_late(tx: Tx, ended: UUID, first: UUID) -> None:
+    """What is asked of a run that has continued as a new one is asked of the one of its line that has not ended."""
+    found = tx.execute(_GOES_ON, {"first_run": first}).rows
+    if found:
+        hand_on(tx, ended, found[0][0])
 
 
 def hand_on(tx: Tx, run: UUID, next_run: UUID) -> None:

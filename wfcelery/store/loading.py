@@ -42,6 +42,7 @@ RUN = (
     run.c.key,
     run.c.parent,
     run.c.depth,
+    run.c.first_run,
 )
 STEP = (
     step.c.id,
@@ -114,6 +115,7 @@ def run_row(row: Row) -> RunRow:
         key=row[19],
         parent=row[20],
         depth=row[21],
+        first_run=row[22],
     )
 
 

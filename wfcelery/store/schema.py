@@ -57,6 +57,7 @@ run = sa.Table(
     sa.Column("open_waits", sa.Integer, nullable=False, server_default="0"),
     sa.Column("parent_step", sa.Uuid),
     sa.Column("continued_as", sa.Uuid),  # the run that goes on for it
+    sa.Column("first_run", sa.Uuid),  # of a run that goes on for others: the first of them
     sa.Column("parent", sa.Uuid),  # the run that waits for this one's end
     sa.Column("depth", sa.Integer, nullable=False, server_default="0"),  # how many runs are above it
     sa.Column("key", sa.Text),
@@ -83,6 +84,7 @@ run = sa.Table(
     sa.Index("wf_run_resume", "resume_at", postgresql_where=sa.text("status = 'paused'"), sqlite_where=sa.text("status = 'paused'")),
     sa.Index("wf_run_newest", "organization_id", "created_at"),
     sa.Index("wf_run_key", "organization_id", "key", postgresql_where=sa.text("key is not null"), sqlite_where=sa.text("key is not null")),
+    sa.Index("wf_run_first", "first_run", postgresql_where=sa.text("first_run is not null"), sqlite_where=sa.text("first_run is not null")),
     sa.Index(
         "wf_run_parent", "parent_step", postgresql_where=sa.text("parent_step is not null"), sqlite_where=sa.text("parent_step is not null")
     ),

@@ -49,6 +49,7 @@ class NewRun:
     parent: UUID | None = None  # its run, where that waits for the child's end
     depth: int = 0
     not_after: datetime | None = None  # the parent's deadline, unless that has passed
+    first_run: UUID | None = None  # of a run that goes on for others
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ def _insert(dialect: str) -> Any:
             parent_step=one("parent_step", sa.Uuid),
             parent=one("parent", sa.Uuid),
             depth=one("depth", sa.Integer),
+            first_run=one("first_run", sa.Uuid),
             created_at=clock(),
         )
         .on_conflict_do_nothing(index_elements=["organization_id", "workflow", "active_key"])
@@ -138,6 +140,7 @@ def insert_run(tx: Tx, new: NewRun) -> bool:
         "parent": new.parent,
         "depth": new.depth,
         "not_after": new.not_after,
+        "first_run": new.first_run,
     }
     return tx.execute(_INSERT, given).count == 1
 
@@ -171,7 +174,9 @@ def continue_run(tx: Tx, old: RunRow, new: NextRun, *, rings: bool) -> None:
         deadline_in=new.deadline_in,
         rings=rings,
         parent_step=old.parent_step,
+        parent=old.parent,
         depth=old.depth,
+        first_run=old.first_run or old.id,
     )
     if not insert_run(tx, born):
         raise RowChanged(f"the key of run {old.id}", "free for the run that goes on for it")
