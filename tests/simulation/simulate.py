@@ -19,6 +19,7 @@ from tests.simulation.database import SimDatabase
 from tests.simulation.fans import Ask
 from tests.simulation.fleet import PASSING, Fleet
 from tests.simulation.loops import Loop, has_a_loop
+from tests.simulation.people import People, asks_people
 from tests.simulation.scheduled import Scheduled, has_a_schedule
 from tests.simulation.stories import Graph, Story, story_of
 from tests.simulation.world import Violation, World
@@ -63,6 +64,7 @@ class Simulation:
     runs: list[UUID] = field(default_factory=list)
     scheduled: Scheduled | None = None
     loop: Loop | None = None
+    people: People | None = None
     cancelled: set[UUID] = field(default_factory=set)
     versions: dict[str, tuple[int, str]] = field(default_factory=dict)
     _open: bool = True
@@ -108,6 +110,8 @@ class Simulation:
             self.scheduled.begin()
         if self.loop is not None:
             self.loop.begin()
+        if self.people is not None:
+            self.people.begin()
         lingers = self.story.lingers
         self.world.run(lambda: not lingers and self._at_rest(), self.story.trouble)
         self._calm_down()
@@ -281,6 +285,8 @@ class Simulation:
             self.scheduled.check()
         if self.loop is not None:
             self.loop.check()
+        if self.people is not None:
+            self.people.check()
         if self.story.only_outages:
             verdicts.nothing_was_lost(self.fleet)
 
@@ -292,8 +298,10 @@ def simulate(seed: int, trace: Callable[[str], None] | None = None) -> Told:
     database = SimDatabase(world)
     settings = SETTINGS.model_copy(update={"run_ahead": story.run_ahead, "poll": story.poll})
     fleet = Fleet(world, database, settings, Bus(world), Authors(world, database, SETTINGS))
-    scheduled, loop = Scheduled(fleet) if has_a_schedule(seed) else None, Loop(fleet) if has_a_loop(seed) else None
-    simulation = Simulation(story, world, fleet, scheduled=scheduled, loop=loop)
+    simulation = Simulation(story, world, fleet)
+    simulation.scheduled = Scheduled(fleet) if has_a_schedule(seed) else None
+    simulation.loop = Loop(fleet) if has_a_loop(seed) else None
+    simulation.people = People(fleet) if asks_people(seed) else None
     database.after_commit = simulation.after_commit
     told = Told(seed)
     logging.disable(logging.NOTSET if trace is not None else logging.CRITICAL)
