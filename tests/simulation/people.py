@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -130,6 +131,8 @@ class People:
             worth = json.loads(str(self.fleet.database.plain(output)))
             if worth["by"] not in ("ada", "cleo") or worth["form"] not in ({"reason": "fine"}, {"reason": "late"}):
                 raise Violation(f"run {run}: it is worth {worth}, which nobody could say")
+            if (late := datetime.fromisoformat(worth["at"]["$wf"][1]).timestamp() - opened - TIMEOUT) > 0.01:
+                raise Violation(f"run {run}: an answer counts that came {late:.3f} s after the deadline")
         [(ended,)] = self.fleet.database.query("select ended_at from wf_wait where run = ?", run.hex)
         if status == "timed_out" and ended < opened + TIMEOUT - 0.01:
             raise Violation(f"run {run}: it was too late {opened + TIMEOUT - ended:.3f} s before its time")
