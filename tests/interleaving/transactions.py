@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from tests.interleaving.scene import FAILED, LISTENER, NEW, Scene
 from tests.store.rows import change, look, started
 from wfcelery.clock import uuid7
-from wfcelery.core.events import Expanded, Failed, GroupEnded, ItemEnd, Succeeded
+from wfcelery.core.events import Expanded, Failed, GroupEnded, ItemEnd, PauseAsked, Succeeded
 from wfcelery.definition.document import Overlap
 from wfcelery.definition.values import dumps
 from wfcelery.engine import executing, scheduling
@@ -199,6 +199,21 @@ def _put_a_move(scene: Scene) -> None:
         inbox.put(tx, "default", scene.run, "move", {"to": more, "by": None})
 
 
+def _put_a_completion(scene: Scene) -> None:
+    """Somebody completes the step that is ready and that nobody has claimed."""
+    with scene.database.transaction() as tx:
+        inbox.put(tx, "default", scene.run, "complete", {"task": "idle", "value": "by hand", "reason": "before", "by": None})
+
+
+def _pause_that_is_over(scene: Scene) -> None:
+    apply(scene.hands[0].runtime, scene.run, (PauseAsked("before", delay=3600.0),))
+    scene.past("wf_run", "resume_at", f"id = '{scene.id_as_text(scene.run)}'")
+
+
+def _resume(scene: Scene, side: Side) -> Callable[[], object]:
+    return lambda: Sweep(scene.hands[side].runtime)._resume(due.Paused(scene.run, "default", "order", "before"))
+
+
 def _start_another(scene: Scene) -> None:
     started(scene.database, id=NEW, workflow="small", definition=scene.small, input="{}")
 
@@ -371,6 +386,8 @@ TRANSACTIONS = (
     Transaction("T10-drain-pause", _drain, _put_a_pause),
     Transaction("T10-drain-resume", _drain, _pause_and_put_a_resume),
     Transaction("T10-drain-move", _drain, _put_a_move),
+    Transaction("T10-drain-complete", _drain, _put_a_completion),
+    Transaction("T8-pause-over", _resume, _pause_that_is_over, passes=True),
     Transaction("T10-drain-report", _drain, _report_another),
     Transaction("T10-drain-retry", _drain_a_retry, _fail_another, locks=False),
     Transaction("T10-hand-back", _hand_back, _put_a_cancel, ends="cancelled"),

@@ -111,7 +111,10 @@ class Authors:
         return random.uniform(1.0, 15.0) if random.random() < 0.05 else random.expovariate(20.0)
 
     def _end(self, call: Call, word: str, transactional: bool) -> Outcome:
-        if word in ("succeed", "slow"):
+        if word == "quota" and call.attempt % 2:  # it spends no failure: the next attempt has what this one lacked
+            spent = {"type": "QuotaExceeded", "code": "quota", "message": ""}
+            return Raised(spent, quota=self.world.random.uniform(0.1, 4.0))
+        if word in ("succeed", "slow", "quota"):
             value = worth(call.name, call.item, call.input)
             outcome = self._transaction(call, value) if transactional else Returned(value)
             self._note(call, "ended")

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from tests.unit.core.generators import PARAMETERS
 
-Verb = Literal["add_items", "complete_items", "rerun_failed"]
+Verb = Literal["add_items", "complete_items", "rerun_failed", "skip", "complete", "retry"]
 
 
 @dataclass(frozen=True)
 class Ask:
-    """Somebody wants something of the fan-out of a run: after so many seconds, or an item's own code while it runs (None)."""
+    """Somebody wants something of the fan-out of a run, or of a step: after so many seconds, or an item's own code while it runs (None)."""
 
     graph: int
     verb: Verb

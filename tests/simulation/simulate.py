@@ -206,7 +206,8 @@ class Simulation:
         def put_it() -> None:
             with self.fleet.database.transaction() as tx:
                 if self.fleet.database.exists(tx, run):
-                    put(tx, "default", run, ask.verb, {"task": ask.task, "items": items, "by": by})
+                    said = {"value": "by hand", "reason": "enough"} if ask.verb in ("skip", "complete") else {"items": items}
+                    put(tx, "default", run, ask.verb, {"task": ask.task, "by": by, **said})
 
         self._until_answered(put_it)
         self.fleet.bus.put(Message("default", run))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from tests.simulation.fans import Ask, asked, fanned
+from tests.simulation.fans import Ask, Verb, asked, fanned
 from tests.unit.core.generators import KINDS, LATE_ENDS, PARAMETERS, WORDS, countable, definition_of, flat, names_of
 from wfcelery.definition.document import Definition
 from wfcelery.definition.problems import problems
@@ -19,7 +19,7 @@ Task = dict[str, Any]
 Graph = dict[str, Any]
 
 # What becomes of an attempt, by how often the step has failed so far; after the last word it succeeds.
-OUTCOMES = ("fail", "fail", "refused", "fatal", "later", "slow")
+OUTCOMES = ("fail", "fail", "refused", "fatal", "later", "slow", "quota")
 TIMEOUT = 8.0  # seconds that a task with `timeout` may take
 
 
@@ -88,6 +88,7 @@ def story_of(seed: int) -> Story:
     story = _with_fans(story, Random(f"{seed} fans"))
     story = _with_ends(story, Random(f"{seed} ends"))
     story = _with_pauses(story, Random(f"{seed} pauses"))
+    story = _with_hands(story, Random(f"{seed} hands"))
     apart = Random(f"{seed} apart")
     if apart.random() < 0.1:  # nothing else goes wrong
         transactional = _actions(story.graphs) if apart.random() < 0.4 else []
@@ -132,6 +133,16 @@ def _with_an_end(random: Random, graph: Graph) -> Graph:
 def _with_pauses(story: Story, random: Random) -> Story:
     pauses = tuple(_pause(random, graph) if random.random() < 0.2 else None for graph in story.graphs)
     return replace(story, pauses=pauses, terminates=random.random() < 0.3)
+
+
+def _with_hands(story: Story, random: Random) -> Story:
+    """Of some runs somebody skips or completes a step, whatever it is about then, or has the whole run tried again."""
+    more: list[Ask] = []
+    for number, graph in enumerate(story.graphs):
+        while random.random() < 0.2:
+            verb: Verb = random.choice(("skip", "skip", "complete", "complete", "retry"))
+            more.append(Ask(number, verb, str(random.choice(names_of(graph["tasks"]))), random.uniform(0.0, 20.0)))
+    return replace(story, asks=(*story.asks, *more))
 
 
 def _pause(random: Random, graph: Graph) -> tuple[float | str, float]:

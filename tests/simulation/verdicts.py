@@ -69,11 +69,12 @@ def at_rest(fleet: Fleet, run: UUID, graph: Graph, cancelled: bool) -> None:
     )
     rows = [(*row[:2], fleet.database.plain(row[2]), *row[3:]) for row in rows]
     flats = oracle.flatten(graph)
+    by_hand = decided_by_hand(fleet, run)
     tasks = {row[0]: row for row in rows if row[10] == -1}
     itself = any(flats[name].kind in ("end", "fail") and row[1] == "succeeded" for name, row in tasks.items())
     if status == "succeeded" and not itself:
-        _places(run, graph, flats, tasks)
-    _results(run, flats, rows)
+        _places(run, graph, flats, tasks, by_hand)
+    _results(run, flats, rows, by_hand)
     _letters(fleet, run, rows)
     _added(fleet, run, rows)
     if status == "failed" and not cancelled and not itself and not any(row[1] in ("failed", "timed_out") for row in rows):
@@ -82,12 +83,22 @@ def at_rest(fleet: Fleet, run: UUID, graph: Graph, cancelled: bool) -> None:
         raise Violation(f"run {run} is cancelled, and nobody asked for it")
 
 
-def _places(run: UUID, graph: Graph, flats: dict[str, oracle.Flat], tasks: dict[str, tuple[Any, ...]]) -> None:
+def decided_by_hand(fleet: Fleet, run: UUID) -> dict[str, str]:
+    """The steps that somebody skipped or completed, and how."""
+    found: dict[str, str] = {}
+    for (facts,) in fleet.database.query("select facts from wf_history where run = ?", run.hex):
+        told = [fact for fact in json.loads(facts) if fact.get("why") == "operator"]
+        found |= {fact["step"]: fact["fact"].removeprefix("step_") for fact in told}
+    return found
+
+
+def _places(run: UUID, graph: Graph, flats: dict[str, oracle.Flat], tasks: dict[str, tuple[Any, ...]], by_hand: dict[str, str]) -> None:
     """Every step stands where the rules put it, given how the executed ones ended."""
     ends = {name: row[1] for name, row in tasks.items() if row[1] in ("succeeded", "failed", "timed_out", "cancelled")}
+    ends |= {name: how for name, how in by_hand.items() if how == "skipped"}
     expected = oracle.places(graph, ends, flats)
     for name, place in expected.items():
-        if ends.get(name) == "cancelled":  # as the rest of a join that took what it wanted
+        if name in by_hand or ends.get(name) == "cancelled":  # or as the rest of a join that took what it wanted
             continue
         stands = tasks[name][1] if name in tasks else None
         fits = {
@@ -101,7 +112,7 @@ def _places(run: UUID, graph: Graph, flats: dict[str, oracle.Flat], tasks: dict[
             raise Violation(f"run {run}: by the rules {name} is {place.what}; it is {stands}")
 
 
-def _results(run: UUID, flats: dict[str, oracle.Flat], rows: list[tuple[Any, ...]]) -> None:
+def _results(run: UUID, flats: dict[str, oracle.Flat], rows: list[tuple[Any, ...]], by_hand: dict[str, str]) -> None:
     """Every recorded result is what the author's code makes of the recorded results before it."""
     outputs: dict[str, Any] = {}
     items: dict[str, list[Any]] = {}
@@ -117,7 +128,7 @@ def _results(run: UUID, flats: dict[str, oracle.Flat], rows: list[tuple[Any, ...
     for row in rows:
         name, status, output, item = row[0], row[1], row[2], row[10]
         flat = flats[name]
-        if status != "succeeded" or flat.kind != "action" or (item < 0 and "items" in flat.task):
+        if status != "succeeded" or flat.kind != "action" or name in by_hand or (item < 0 and "items" in flat.task):
             continue
         expected = worth(name, item, {source: _value(source, flats, ends, outputs, items) for source in flat.task.get("needs", ())})
         if json.loads(output) != expected and not _has_failures(flats, flat, ends):
@@ -179,13 +190,13 @@ def effects(fleet: Fleet) -> None:
     for key, count in done.items():
         if count != 1:
             raise Violation(f"the transactional effect of {key} was applied {count} times")
-    for effect, status, name, attempt in query(
-        "select e.key, s.status, s.name, s.attempt from wf_step s left join effects e on e.step = s.id"
+    for effect, status, name, attempt, run in query(
+        "select e.key, s.status, s.name, s.attempt, s.run from wf_step s left join effects e on e.step = s.id"
     ):
         transactional = f"do.{name}" in fleet.world.story.transactional
         if effect is not None and status != "succeeded":
             raise Violation(f"{name} is {status}, and its transaction has committed")
-        if transactional and effect is None and status == "succeeded" and attempt > 0:
+        if transactional and effect is None and status == "succeeded" and attempt > 0 and name not in decided_by_hand(fleet, UUID(hex=run)):
             raise Violation(f"{name} has succeeded, and its transactional effect is missing")
     keys: dict[UUID, str] = {}
     for effect_ in fleet.authors.ledger:

@@ -167,12 +167,20 @@ def put_back(draft: Draft, row: StepRow, delay: float, what: str, **more: Any) -
         draft.ring_step(row, draft.plan.nodes[row.name].action)
 
 
+def has_no_quota(fact: object) -> bool:
+    """Whether an attempt ended for want of quota, or one of a group did."""
+    if isinstance(fact, GroupEnded):
+        return any(has_no_quota(end.failure) for end in fact.ends)
+    return isinstance(fact, Failed) and fact.quota is not None
+
+
 def on_group_ended(draft: Draft, fact: GroupEnded) -> None:
     """A group of items was executed: record those that are still this attempt's own, drop the others."""
+    # What pauses the run is the very first, so that nothing that is recorded beside it lets anything go.
     # Failures first: an item that closes its fan-out counts those of its group as under way, until they are recorded below.
     done: list[StepRow] = []
     skipped: list[StepRow] = []
-    for item_end in fact.ends:
+    for item_end in sorted(fact.ends, key=lambda end: not has_no_quota(end.failure)):
         row = draft.by_id(item_end.step)
         if row is None or not is_current(row, fact.token):
             continue

@@ -215,7 +215,9 @@ def _in_order(facts: Sequence[Fact]) -> list[Fact]:
 
 def _rank(fact: Fact) -> tuple[int, datetime]:
     if isinstance(fact, MoveAsked):
-        return -1, _EVER  # so that all the others are told to one plan
+        return -2, _EVER  # so that all the others are told to one plan
+    if attempts.has_no_quota(fact):
+        return -1, _EVER  # the run is paused by it: no end beside it lets anything go
     at = fact.at if isinstance(fact, _TIMED) else None
     return next((rank for rank, kinds in enumerate(_ORDER) if isinstance(fact, kinds)), len(_ORDER)), at or _EVER
 

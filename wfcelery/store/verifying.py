@@ -89,6 +89,7 @@ class Evidence:
     ring_at: datetime | None
     ended_at: datetime | None
     continued_as: UUID | None
+    resume_at: datetime | None  # of a paused run: when it goes on by itself
     body: str | None  # of its definition, as it is stored
     bodies: dict[str, str]  # of all definitions that it has gone by, by signature
     steps: list[StepRow]
@@ -113,7 +114,7 @@ _PAGE = Statement(sa.select(run.c.id).where(run.c.id > one("after", sa.Uuid)).or
 _SIZES = Statement(sa.select(step.c.run, sa.func.count()).where(among(step.c.run, _RUNS)).group_by(step.c.run))
 _NOW = Statement(sa.select(clock()))
 _RUN_ROWS = Statement(
-    sa.select(run.c.input_digest, run.c.due_at, run.c.ring_at, run.c.ended_at, run.c.continued_as, *RUN)
+    sa.select(run.c.input_digest, run.c.due_at, run.c.ring_at, run.c.ended_at, run.c.continued_as, run.c.resume_at, *RUN)
     .where(among(run.c.id, _RUNS))
     .order_by(run.c.id)
 )
@@ -252,7 +253,7 @@ class _Found:
         self.strangers = _by_run(tx.execute(_STRANGERS, given).rows)
 
     def evidence(self) -> Iterator[Evidence]:
-        for digest, due_at, ring_at, ended_at, continued_as, *columns in self.runs:
+        for digest, due_at, ring_at, ended_at, continued_as, resume_at, *columns in self.runs:
             row = run_row(tuple(columns))
             steps = self.steps.get(row.id, [])
             yield Evidence(
@@ -263,6 +264,7 @@ class _Found:
                 ring_at=ring_at,
                 ended_at=ended_at,
                 continued_as=continued_as,
+                resume_at=resume_at,
                 body=self.bodies.get(row.definition),
                 bodies=self.bodies,
                 steps=[step_row(found[6:]) for found in steps],

@@ -24,7 +24,9 @@ _BAD = (StepStatus.FAILED, StepStatus.TIMED_OUT)
 
 
 @invariant(
-    7, "one result", "A step that succeeded has one completion in its history and one result, the recorded one; any other has neither."
+    7,
+    "one result",
+    "A step that succeeded has one completion in its history and one result, the recorded one; one that was taken over no attempt.",
 )
 def results_are_recorded_once(case: Case) -> Iterator[str]:
     if case.story is None:
@@ -34,6 +36,8 @@ def results_are_recorded_once(case: Case) -> Iterator[str]:
         good = row.status is StepStatus.SUCCEEDED
         if len(completed) > 1 or (good and not completed):
             yield f"step {named(place)} has {len(completed)} completions in its history"
+        if any(told.what == "step_taken_over" for told in completed) and (row.attempt or row.token is not None):
+            yield f"step {named(place)} was taken over from another run, and has an attempt of its own"
         has_output = case.found.times[row.id].has_output
         if row.items_left is None and row.status in STEP_ENDED and has_output is not good:
             yield f"step {named(place)} is {row.status}, and {'has a' if has_output else 'its'} result{'' if has_output else ' is missing'}"

@@ -140,6 +140,8 @@ def nothing_is_late(case: Case) -> Iterator[str]:
     for fact in case.found.inbox:
         if fact.at < late:
             yield f"the inbox holds a {fact.fact} since {fact.at.isoformat()}"
+    if case.run.status is RunStatus.PAUSED and case.found.resume_at is not None and case.found.resume_at < late:
+        yield f"the run's pause is over since {case.found.resume_at.isoformat()}"
     if case.run.status is RunStatus.PENDING and case.found.due_at is not None and case.found.due_at < late:
         yield f"the run could begin since {case.found.due_at.isoformat()}"
 
