@@ -76,6 +76,8 @@ class Simulation:
         if "wf_run" in changed:
             verdicts.at_any_time(self.fleet, self.versions)
             self._look_for_open()
+        if "wf_limit_use" in changed:
+            verdicts.slots(self.fleet)
         if changed.isdisjoint(OF_RUNS):
             return
         self._changes += 1
@@ -282,6 +284,7 @@ class Simulation:
             verdicts.at_rest(self.fleet, run, self.story.graphs[number], run in self.cancelled)
             times.check(self.fleet, run, self.story.delays[number], self.story.deadlines[number])
         verdicts.effects(self.fleet)
+        verdicts.nobody_has_a_slot(self.fleet)
         if self.scheduled is not None:
             self.scheduled.check()
         if self.loop is not None:

@@ -89,6 +89,7 @@ def story_of(seed: int) -> Story:
     story = _with_ends(story, Random(f"{seed} ends"))
     story = _with_pauses(story, Random(f"{seed} pauses"))
     story = _with_hands(story, Random(f"{seed} hands"))
+    story = _with_gates(story, Random(f"{seed} gates"))
     apart = Random(f"{seed} apart")
     if apart.random() < 0.1:  # nothing else goes wrong
         transactional = _actions(story.graphs) if apart.random() < 0.4 else []
@@ -128,6 +129,27 @@ def _with_an_end(random: Random, graph: Graph) -> Graph:
     ends = random.choice((None, None, ["failed"]))
     last = {"name": "last", "type": random.choice(("end", "fail")), "after": {source: ends}}
     return {**graph, "tasks": [*graph["tasks"], last]}
+
+
+def _with_gates(story: Story, random: Random) -> Story:
+    """In some seeds steps of all runs share limits, locks and a breaker: these change when something happens, and nothing else."""
+    if random.random() < 0.6:
+        return story
+    graphs = tuple({**graph, "tasks": [_gated(random, task) for task in graph["tasks"]]} for graph in story.graphs)
+    return replace(story, graphs=graphs, definitions=tuple(map(definition_of, graphs)))
+
+
+def _gated(random: Random, task: Task) -> Task:
+    if task["type"] != "action" or "items" in task or random.random() < 0.5:
+        return task
+    gates: list[dict[str, Any]] = [
+        {"lock": "till"},
+        {"limit": {"key": random.choice("ab"), "slots": random.randint(1, 2)}},
+        {"limit": {"key": "a", "slots": 2}, "lock": "till"},
+        {"breaker": {"key": "gateway", "failures": 3, "within": 60.0, "open_for": 2.0}},
+        {"rate": {"limit": "2/s", "key": "gateway"}},
+    ]
+    return {**task, **random.choice(gates)}
 
 
 def _with_pauses(story: Story, random: Random) -> Story:

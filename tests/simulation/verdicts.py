@@ -202,3 +202,19 @@ def effects(fleet: Fleet) -> None:
     for effect_ in fleet.authors.ledger:
         if keys.setdefault(effect_.step, effect_.key) != effect_.key:
             raise Violation(f"step {effect_.step} was given two idempotency keys")
+
+
+def slots(fleet: Fleet) -> None:
+    """No limit has more slots given than there are."""
+    look = (
+        "select l.kind, l.key from wf_limit l join wf_limit_use u on u.kind = l.kind and u.key = l.key "
+        "where l.kind in ('limit', 'lock') group by l.kind, l.key having sum(u.granted) > max(l.slots, 2 * (l.kind = 'limit'))"
+    )
+    for kind, key in fleet.database.query(look):
+        raise Violation(f"{kind} {key} has more slots given than there are")
+
+
+def nobody_has_a_slot(fleet: Fleet) -> None:
+    """When all runs have ended nobody has a slot, and nobody waits for one."""
+    for kind, key, step in fleet.database.query("select kind, key, step from wf_limit_use limit 1"):
+        raise Violation(f"{kind} {key} is still used or waited for by step {step}")

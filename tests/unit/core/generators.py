@@ -24,6 +24,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from wfcelery.definition.document import Definition
+from wfcelery.definition.gating import GATES
 
 Task = dict[str, Any]
 Graph = dict[str, Any]
@@ -307,7 +308,7 @@ def definition_of(graph: Graph) -> Definition:
 def _document(task: Task) -> dict[str, Any]:
     document: dict[str, Any] = {
         key: task[key]
-        for key in ("name", "type", "needs", "join", "cancel_rest", "on_error", "retry", "publish", "timeout", *OF_ITEMS)
+        for key in ("name", "type", "needs", "join", "cancel_rest", "on_error", "retry", "publish", "timeout", *OF_ITEMS, *GATES)
         if key in task
     }
     if task["type"] == "action":
