@@ -6,11 +6,37 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.acceptance.eventually import eventually
 from tests.acceptance.processes import Fleet
 
 
 def _nothing(_: Fleet, __: str) -> None:
     """The world does nothing."""
+
+
+def finance_approves(fleet: Fleet, run: str) -> None:
+    asked(fleet, run)
+    fleet.shell(
+        f"from wfcelery import approve\nstr(approve({run!r}, 'approve', actor='eve', roles=['finance'], form={{'account': '4711'}}))"
+    )
+
+
+def finance_rejects(fleet: Fleet, run: str) -> None:
+    asked(fleet, run)
+    fleet.shell(f"from wfcelery import reject\nstr(reject({run!r}, 'approve', actor='eve', roles=['finance'], comment='no receipt'))")
+
+
+def asked(fleet: Fleet, run: str) -> None:
+    """Wait until somebody is asked."""
+    eventually(
+        lambda: fleet.status(run) == "waiting",
+        what="somebody is asked",
+        explain=lambda: fleet.run("runs", "show", run) + "\n".join(fleet.logs().values()),
+    )
+
+
+def a_click(fleet: Fleet, _: str) -> None:
+    fleet.shell("from wfcelery import send_event\nstr(send_event('confirmed', 'by phone', key='31'))")
 
 
 @dataclass(frozen=True)
@@ -35,5 +61,12 @@ CASES: Mapping[str, Case] = {
     "a release": Case("release", {"service": "shop", "commit": "a1b2", "watch": "0.2s"}, "shop:a1b2 on 100 %"),
     "a release that is taken back": Case("release", {"service": "shop", "commit": "slow", "watch": "0s"}, error="shop:slow is not healthy"),
     "a release that is never tried": Case("release", {"service": "shop", "commit": "broken"}, error="tests of shop:broken failed"),
+    "a small expense": Case("reimburse", {"expense": {"id": 21, "by": "Ada", "amount": 99}}, "R-21"),
+    "a large expense": Case("reimburse", {"expense": {"id": 22, "by": "Ada", "amount": 101}}, "R-22", world=finance_approves),
+    "an expense that is refused": Case("reimburse", {"expense": {"id": 23, "by": "Bob", "amount": 102}}, None, world=finance_rejects),
+    "a sign-up": Case("sign_up", {"member": 31}, "account 31, by phone", world=a_click),
+    "a sign-up that nobody confirms": Case("sign_up", {"member": 32, "patience": "0.2s"}, "32 is forgotten"),
+    "a shelf of videos": Case("shelf", {"files": ["one", "broken", "three"]}, ["one@480, one@1080: 3 s", "three@480, three@1080: 5 s"]),
+    "a meter": Case("watch_meter", {"meter": "gas", "until": 9, "pause": "0.05s"}, 9),
     "salaries": Case("pay_salaries", {"people": PEOPLE, "month": "may"}, [f"R-{number}-may" for number in (1, 2, 4, 5)]),
 }

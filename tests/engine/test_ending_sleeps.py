@@ -168,6 +168,8 @@ def test_a_run_that_was_cancelled_meanwhile_is_not_gone_on_with(database: Databa
     machine = asleep(Machine(database, NAP))
     machine.put("cancel", reason="changed her mind", by=None)
     executing.end_sleeps(machine.runtime, Budget(600.0))
+    assert steps(machine) == [("nap", "waiting", 0, 0)], "a sleep of a run that is about to be cancelled is left alone"
+    machine.work()
     assert machine.calls == {}
     assert machine.status() == "cancelled"
     assert not machine.problems()
