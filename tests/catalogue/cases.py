@@ -68,5 +68,6 @@ CASES: Mapping[str, Case] = {
     "a sign-up that nobody confirms": Case("sign_up", {"member": 32, "patience": "0.2s"}, "32 is forgotten"),
     "a shelf of videos": Case("shelf", {"files": ["one", "broken", "three"]}, ["one@480, one@1080: 3 s", "three@480, three@1080: 5 s"]),
     "a meter": Case("watch_meter", {"meter": "gas", "until": 9, "pause": "0.05s"}, 9),
+    "a certificate": Case("certify", {"host": "example.com"}, "example.com after 3"),
     "salaries": Case("pay_salaries", {"people": PEOPLE, "month": "may"}, [f"R-{number}-may" for number in (1, 2, 4, 5)]),
 }
