@@ -18,6 +18,7 @@ from tests.simulation.bus import Bus, Message
 from tests.simulation.database import SimDatabase
 from tests.simulation.fans import Ask
 from tests.simulation.fleet import PASSING, Fleet
+from tests.simulation.listening import Listening, has_listeners
 from tests.simulation.loops import Loop, has_a_loop
 from tests.simulation.people import People, asks_people
 from tests.simulation.scheduled import Scheduled, has_a_schedule
@@ -63,6 +64,7 @@ class Simulation:
     fleet: Fleet
     runs: list[UUID] = field(default_factory=list)
     scheduled: Scheduled | None = None
+    listening: Listening | None = None
     loop: Loop | None = None
     people: People | None = None
     cancelled: set[UUID] = field(default_factory=set)
@@ -114,6 +116,8 @@ class Simulation:
             self.loop.begin()
         if self.people is not None:
             self.people.begin()
+        if self.listening is not None:
+            self.listening.begin()
         lingers = self.story.lingers
         self.world.run(lambda: not lingers and self._at_rest(), self.story.trouble)
         self._calm_down()
@@ -291,6 +295,8 @@ class Simulation:
             self.loop.check()
         if self.people is not None:
             self.people.check()
+        if self.listening is not None:
+            self.listening.check()
         if self.story.only_outages:
             verdicts.nothing_was_lost(self.fleet)
 
@@ -306,6 +312,7 @@ def simulate(seed: int, trace: Callable[[str], None] | None = None) -> Told:
     simulation.scheduled = Scheduled(fleet) if has_a_schedule(seed) else None
     simulation.loop = Loop(fleet) if has_a_loop(seed) else None
     simulation.people = People(fleet) if asks_people(seed) else None
+    simulation.listening = Listening(fleet) if has_listeners(seed) else None
     database.after_commit = simulation.after_commit
     told = Told(seed)
     logging.disable(logging.NOTSET if trace is not None else logging.CRITICAL)
