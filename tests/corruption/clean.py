@@ -18,7 +18,7 @@ from wfcelery.definition.values import dumps
 from wfcelery.engine import executing
 from wfcelery.engine.ports import Call, Outcome, Raised, Returned
 from wfcelery.service.invariants import Carried, Effect, Ledgers, Start
-from wfcelery.store import leases, schedules
+from wfcelery.store import events, leases, schedules
 from wfcelery.store.database import Database
 from wfcelery.store.schedules import Terms
 from wfcelery.store.transactional import report
@@ -63,6 +63,13 @@ tasks:
   - {name: pay, action: pay}
 """
 
+HEARD = """
+name: heard
+tasks:
+  - {name: news, type: wait, event: news, key: today}
+  - {name: told, action: t, after: news}
+"""
+
 KINDS = {("order", "a"): "transactional", ("order", "b"): "idempotent", ("reported", "pay"): "transactional"}
 ERROR = {"type": "Oops", "code": None, "message": "no luck"}
 
@@ -78,7 +85,7 @@ class Clean:
     database: Database
     runs: dict[str, UUID]
     ledgers: Ledgers
-    ended: tuple[str, ...] = ("order", "failed")
+    ended: tuple[str, ...] = ("order", "failed", "heard")
 
 
 def clean(database: Database) -> Clean:
@@ -88,6 +95,9 @@ def clean(database: Database) -> Clean:
         "order": _worked_off(database, ORDER, effects, _order),
         "failed": _worked_off(database, FAILED, effects, _failed),
     }
+    with database.transaction() as tx:
+        events.insert(tx, events.NewEvent(uuid7(), "default", "news", "today", "1"))
+    runs["heard"] = _worked_off(database, HEARD, effects, lambda *_: None)
     runs["open"] = _killed(database, OPEN, effects, {"busy", "pack"})
     pays = reported(database, effects)
     runs["reported"] = pays.run

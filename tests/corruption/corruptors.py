@@ -220,6 +220,8 @@ CORRUPTORS = [
     Corruptor(19, "a timer fired an hour early", sql(
         "update wf_wait set due_at = (select due_at from wf_wait as w where w.run = {open}) where run = {order}"
     )),
+    Corruptor(20, "an event was consumed by a wait for another", sql("update wf_event set key = 'yesterday' where name = 'news'")),
+    Corruptor(20, "an event was sent to another run", sql("update wf_event set run = {open} where name = 'news'")),
     Corruptor(22, "a wait was cancelled, and its step succeeded", sql("update wf_wait set status = 'cancelled' where run = {order}")),
     Corruptor(22, "a step waits, and its wait is gone", sql("delete from wf_wait where run = {open}")),
     Corruptor(23, "slots have two fates each", sql(

@@ -18,7 +18,22 @@ from wfcelery.store.dead_letters import _ALL, Letter, _letter
 from wfcelery.store.loading import RUN, STEP, run_row, step_row
 from wfcelery.store.migrations import VERSION_TABLE, wanted
 from wfcelery.store.reading import HistoryRow
-from wfcelery.store.schema import approval, dead_letter, definition, history, hold, inbox, limit, limit_use, meta, run, schedule, step, wait
+from wfcelery.store.schema import (
+    approval,
+    dead_letter,
+    definition,
+    event,
+    history,
+    hold,
+    inbox,
+    limit,
+    limit_use,
+    meta,
+    run,
+    schedule,
+    step,
+    wait,
+)
 from wfcelery.store.statements import Ids, Row, Statement, Words, among, clock, fixed, is_one_of, later, one
 
 MANY_RUNS = 100  # runs that are read at one moment,
@@ -54,6 +69,19 @@ class WaitFound:
     status: str
     due_at: datetime | None
     ended_at: datetime | None
+    name: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventFound:
+    """A row of wf_event that a step of the run says it has consumed."""
+
+    id: UUID
+    name: str
+    key: str
+    run: UUID | None  # that it was sent to
+    consumed_by: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +129,7 @@ class Evidence:
     uses: list[UseFound]
     holds: frozenset[str]  # what a step says that one of these holds
     strangers: list[str]  # tables that hold a row of this run for another organization
+    events: Sequence[EventFound] = ()
     seal: Callable[[str], str] | None = None  # what has been done to the digests of the history
 
     @property
@@ -139,9 +168,15 @@ _HISTORY = Statement(
     .order_by(history.c.run, history.c.version)
 )
 _WAITS = Statement(
-    sa.select(wait.c.run, wait.c.id, wait.c.step, wait.c.status, wait.c.due_at, wait.c.ended_at)
+    sa.select(wait.c.run, wait.c.id, wait.c.step, wait.c.status, wait.c.due_at, wait.c.ended_at, wait.c.name, wait.c.key)
     .where(among(wait.c.run, _RUNS))
     .order_by(wait.c.id)
+)
+_EVENTS = Statement(
+    sa.select(step.c.run, event.c.id, event.c.name, event.c.key, event.c.run, event.c.consumed_by)
+    .select_from(event.join(step, step.c.id == event.c.consumed_by))
+    .where(among(step.c.run, _RUNS), event.c.status == "consumed")
+    .order_by(event.c.id)
 )
 _INBOX = Statement(
     sa.select(inbox.c.run, inbox.c.id, inbox.c.fact, inbox.c.data, inbox.c.at, inbox.c.ring_at, inbox.c.organization_id)
@@ -246,6 +281,7 @@ class _Found:
         self.history = _by_run(tx.execute(_HISTORY, given).rows)
         self.bodies |= dict(tx.execute(_MORE_BODIES, {"signatures": _left(self.history)}).rows)
         self.waits = _by_run(tx.execute(_WAITS, given).rows)
+        self.events = _by_run(tx.execute(_EVENTS, given).rows)
         self.inbox = _by_run(tx.execute(_INBOX, given).rows)
         self.letters = [_letter(row) for row in tx.execute(_LETTERS, given).rows]
         self.uses = _by_run(tx.execute(_USES, given).rows)
@@ -276,6 +312,7 @@ class _Found:
                 seal=self.payloads.sealer(row.organization_id),
                 uses=[UseFound(*found[1:]) for found in self.uses.get(row.id, [])],
                 holds=self.holds,
+                events=[EventFound(*found[1:]) for found in self.events.get(row.id, [])],
                 strangers=[found[1] for found in self.strangers.get(row.id, [])],
             )
 

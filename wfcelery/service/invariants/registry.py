@@ -46,7 +46,6 @@ INVARIANTS: list[Invariant] = []
 # Numbers of section 3 of the list of invariants that wait for what they speak of.
 LATER = {
     16: "sagas",
-    20: "events",
     21: "events",
     24: "child runs",
     33: "a second release",
