@@ -10,7 +10,8 @@ from wfcelery.service import runs
 from wfcelery.service.context import Context
 from wfcelery.service.invariants import NOTHING, Ledgers, problems, problems_of_all
 from wfcelery.service.views import Verdict
-from wfcelery.store.verifying import Evidence, evidence_of
+from wfcelery.store.evidence import Evidence
+from wfcelery.store.verifying import evidence_of
 
 ACROSS = "*"  # stands for a run where all of them together are meant
 

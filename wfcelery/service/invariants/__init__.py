@@ -13,7 +13,8 @@ from wfcelery.service.invariants.case import Case
 from wfcelery.service.invariants.ledgers import Carried, Effect, Ledgers, Start, effect_of, read_effects, read_starts, read_tap, start_of
 from wfcelery.service.invariants.registry import INVARIANTS, LATER, Invariant, Problem
 from wfcelery.service.invariants.whole import Whole
-from wfcelery.store.verifying import Evidence, Readable, every_evidence, remains
+from wfcelery.store.evidence import Evidence
+from wfcelery.store.verifying import Readable, every_evidence, remains
 
 __all__ = [
     "CHECKS",

@@ -18,7 +18,7 @@ from wfcelery.definition.values import is_kept_back
 from wfcelery.errors import WfceleryError
 from wfcelery.service.invariants.chronicle import Chronicle, chronicle
 from wfcelery.service.invariants.ledgers import Ledgers
-from wfcelery.store.verifying import Evidence
+from wfcelery.store.evidence import Evidence
 
 
 @dataclass(slots=True)

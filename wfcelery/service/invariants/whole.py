@@ -11,7 +11,8 @@ from uuid import UUID
 
 from wfcelery.clock import made_at
 from wfcelery.service.invariants.ledgers import Ledgers
-from wfcelery.store.verifying import Evidence, Remains
+from wfcelery.store.evidence import Evidence
+from wfcelery.store.verifying import Remains
 
 
 @dataclass(frozen=True, slots=True)
