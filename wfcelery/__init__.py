@@ -87,7 +87,15 @@ if TYPE_CHECKING:
     from wfcelery.service.handles import Run, get_run
     from wfcelery.service.holds import ahold, arelease, hold, release
     from wfcelery.service.once import once
-    from wfcelery.service.schedule_handles import Schedule, get_schedule, list_schedules, schedule
+    from wfcelery.service.schedule_handles import (
+        Schedule,
+        aget_schedule,
+        alist_schedules,
+        aschedule,
+        get_schedule,
+        list_schedules,
+        schedule,
+    )
     from wfcelery.service.starting import astart_workflow, start_workflow
     from wfcelery.service.why import Cause
 
@@ -140,13 +148,16 @@ __all__ = [
     "add_items",
     "adopt",
     "after",
+    "aget_schedule",
     "ahold",
+    "alist_schedules",
     "approval",
     "approve",
     "apublish_definition",
     "archive_definition",
     "areject",
     "arelease",
+    "aschedule",
     "asend_event",
     "assign",
     "astart_workflow",
@@ -230,7 +241,7 @@ _HOMES = {
     "wfcelery.service.handles": "Run get_run",
     "wfcelery.service.holds": "ahold arelease hold release",
     "wfcelery.service.once": "once",
-    "wfcelery.service.schedule_handles": "Schedule get_schedule list_schedules schedule",
+    "wfcelery.service.schedule_handles": "Schedule aget_schedule alist_schedules aschedule get_schedule list_schedules schedule",
     "wfcelery.service.starting": "astart_workflow start_workflow",
     "wfcelery.service.bulk": "Bulk abulk bulk",
     "wfcelery.service.why": "Cause",

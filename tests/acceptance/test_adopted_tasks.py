@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from celery.events import EventReceiver
 
 from tests.acceptance.eventually import eventually
 from tests.acceptance.processes import Fleet
+from tests.acceptance.shell import ShellError
 
 CANARY = "canary-9c1d"
 
@@ -104,3 +106,15 @@ def test_the_apps_own_tasks_go_their_own_way(here: Fleet, listener: Listener) ->
     eventually(lambda: [effect for effect in here.effects.all("ordinary") if effect.note == "as ever"])
     (event,) = eventually(lambda: [event for event in listener.of("task-received") if event["name"] == "shop.ordinary"])
     assert "as ever" in event["args"]
+
+
+def test_one_step_and_one_adopted_task_are_runs_without_a_workflow(here: Fleet) -> None:
+    once = here.start("old_by_hand.bind(1)", "key='once'")
+    assert here.result(once) == 1, "it was tried again by its own retry"
+    assert here.start("old_by_hand.bind(1)", "key='once'") == once
+    assert here.result(here.start("old_accountable.bind(amount=4)")) == 5
+    assert here.result(here.start("mark.bind('alone')")) == "alone"
+    shown = json.loads(here.run("runs", "show", once, "--json"))
+    assert (shown["workflow"], [step["name"] for step in shown["steps"]]) == ("shop.by_hand", ["by_hand"])
+    with pytest.raises(ShellError, match=r"InvalidInput|AuthoringError"):
+        here.start("mark.bind()")

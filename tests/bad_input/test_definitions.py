@@ -15,6 +15,7 @@ from tests.bad_input.rows import counted
 from tests.bad_input.small_room import tried
 from wfcelery.authoring.yaml import load_yaml_file, read_yaml
 from wfcelery.definition.compile import compile_plan
+from wfcelery.definition.drawing import mermaid
 from wfcelery.definition.model import Definition, canonical_json, signature
 from wfcelery.definition.problems import read
 from wfcelery.errors import DefinitionProblems
@@ -52,6 +53,25 @@ tasks:
   - {name: p, type: parallel, tasks: [{name: q, action: x}, {name: r, action: y}]}
   - {name: d, action: x, decision: [{when: "{{ parameters.n > 1 }}", next: e}, {default: e}], soft_timeout: 1s, args: [1]}
   - {name: e, action: x, needs: [q], after: [s, u]}
+  - {name: w, type: wait, event: letter, key: "{{ parameters.n }}", timeout: 1h, roles: [admin], data: {type: object}, after: [a]}
+  - {name: ask, type: approval, title: "Order {{ parameters.n }}", assignees: ["role:finance"], form: {reason: string}, remind: 4h,
+     escalate: [{after: 1d, to: "role:cfo"}], timeout: 2d, after: [w]}
+  - {name: child, type: workflow, workflow: other, input: {n: 1}, parent_close: abandon, after: [ask]}
+  - {name: each, type: workflow, with_items: [1, 2], input: {i: "{{ item }}"}, output: "{{ task.z.result }}",
+     tasks: [{name: z, action: shop.z, input: {i: "{{ parameters.i }}"}}]}
+  - {name: round, type: loop, while: "gt(last, 0)", max_rounds: 50, every: 1s, input: {left: "{{ last }}"}, after: [e],
+     tasks: [{name: t, action: shop.t, input: {left: "{{ parameters.left }}"}}], output: "{{ task.t.result }}"}
+  - name: first
+    type: race
+    tasks:
+      - {name: paid, type: parallel, tasks: [{name: payment, type: wait, event: payment, key: "{{ parameters.n }}"}]}
+      - {name: late, type: parallel, tasks: [{name: patience, type: sleep, duration: 1h}]}
+  - {name: limited, action: x, lock: till, rate: 5/m, breaker: {key: gateway, failures: 2, within: 1m, open_for: 3s}, region: west}
+  - {name: cut, action: x, needs: [first], cancels: [west]}
+  - {name: again, type: continue_as_new, needs: [cut], when: "{{ parameters.n < 3 }}", input: {order: "{{ parameters.order }}"}}
+  - {name: refuse, type: fail, message: "no {{ parameters.n }}", code: E, after: [round], when: "{{ parameters.n > 9 }}"}
+triggers: [{event: order.placed, when: "{{ event.data.amount > 5 }}", input: {order: "{{ event.data.order }}"}}]
+schedules: [{name: nightly, cron: "0 3 * * *", timezone: Europe/Berlin, input: {order: {}}}]
 output: "{{ task.e.result }}"
 """
 DOCUMENT: dict[str, Any] = yaml.safe_load(WHOLE)
@@ -165,6 +185,7 @@ def check(given: Any) -> None:
         assert errors
         return
     compile_plan(definition)
+    assert mermaid(definition).startswith("flowchart TD\n")
     text = canonical_json(definition)
     text.encode("utf-8")
     assert "\x00" not in definition.name

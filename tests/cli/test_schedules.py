@@ -138,3 +138,21 @@ def test_the_worker_of_dev_starts_slots(cli: Cli) -> None:
 
     eventually(lambda: succeeded() >= 2, what="two slots have run")
     cli("schedules", "delete", "often", "--yes")
+
+
+def test_a_schedule_is_run_by_hand_beside_its_slots(empty: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "by_hand.yaml"
+    file.write_text(
+        "name: by_hand\nparameters: {n: {type: integer, default: 1}}\ntasks: [{name: a, action: tests.cli.flows.shout, args: [x]}]\n"
+    )
+    empty("definitions", "publish", str(file))
+    empty("schedules", "put", "rare", "by_hand", '{"n": 7}', "--every", "9d", "--tag", "blue")
+    empty("schedules", "pause", "rare")
+    (run,) = empty.lines("schedules", "run", "rare")
+    (view,) = empty.json("runs", "show", run)
+    assert (view["workflow"], view["tags"], view["key"]) == ("by_hand", ["blue"], None)
+    assert empty.lines("schedules", "run", "rare")[0] != run
+    (first,), (second,) = (empty.json("schedules", "run", "rare", "--key", "once") for _ in range(2))
+    assert first == second
+    assert empty.json("schedules", "show", "rare")[0]["started"] == 0
+    empty("schedules", "run", "rarer", code=3)

@@ -42,11 +42,14 @@ from wfcelery import (
     add_items,
     adopt,
     after,
+    aget_schedule,
+    alist_schedules,
     approval,
     approve,
     apublish_definition,
     archive_definition,
     areject,
+    aschedule,
     asend_event,
     assign,
     astart_workflow,
@@ -556,6 +559,7 @@ def by_the_clock(first: Order) -> list[str]:
     made.pause("the shop is closed")
     assert_type(made.next(3)[0], datetime)
     made.resume()
+    assert_type(made.run(key="by hand"), Run)
     return [each.name for each in list_schedules() if each.show().paused]
 
 
@@ -573,6 +577,17 @@ def poll_for_ever(cursor: int = 0) -> int:
 
 
 # ---- 11. Definitions -------------------------------------------------------------------------------------------------
+
+
+async def by_the_clock_in_a_coroutine(first: Order) -> Run:
+    made = await aschedule("weekly", nightly.bind(date(2026, 1, 1), first), every="7d")
+    await made.apause()
+    await made.aresume()
+    await made.abackfill("2026-03-01", first.ship_at, dry_run=True)
+    assert_type(await made.anext(), Sequence[datetime])
+    if (await made.ashow()).paused or not await alist_schedules():
+        await (await aget_schedule("weekly")).adelete()
+    return await made.arun()
 
 
 async def by_hand(file: Path) -> str:

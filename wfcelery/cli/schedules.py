@@ -1,4 +1,4 @@
-"""`wfcelery schedules`: list, show, put, pause, resume, delete, next, backfill."""
+"""`wfcelery schedules`: list, show, put, pause, resume, run, delete, next, backfill."""
 
 from __future__ import annotations
 
@@ -103,6 +103,20 @@ def resume(ctx: click.Context, /, name: str, organization_id: str | None, as_jso
     from wfcelery.service import schedules as service
 
     _say(service.resume(context(ctx), name, organization_id), as_json)
+
+
+@schedules.command()
+@click.argument("name")
+@click.option("--key", help="Start it once, however often it is asked for under this key.")
+@_org
+@_json
+@click.pass_context
+def run(ctx: click.Context, /, name: str, key: str | None, organization_id: str | None, as_json: bool) -> None:
+    """Start a run by its terms now, whatever else is going, and paused or not; its slots stay as they are."""
+    from wfcelery.service import schedules as service
+
+    started = str(service.run_now(context(ctx), name, key, organization_id))
+    click.echo(json.dumps({"id": started, "key": key}) if as_json else started)
 
 
 @schedules.command()

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from wfcelery.definition.document import Definition, Task
 from wfcelery.definition.edges import SUCCEEDED, USUAL, Way, fork, ways_of
 
-_SHAPES = {"action": ("[", "]"), "end": ("([", "])"), "fail": ("([", "])")}
+_LAST, _CALLS = ("([", "])"), ("[[", "]]")
+_SHAPES = {"action": ("[", "]"), "end": _LAST, "fail": _LAST, "continue_as_new": _LAST, "workflow": _CALLS, "loop": _CALLS}
 _WAITS = ("{{", "}}")  # what holds no worker
 _LONGEST = 48
 
@@ -19,9 +20,9 @@ def mermaid(definition: Definition) -> str:
 
 
 class _Drawing:
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Definition, prefix: str = "t") -> None:
         self.definition = definition
-        self.numbers = {task.name: f"t{number}" for number, (task, _) in enumerate(definition.every_task())}
+        self.numbers = {task.name: f"{prefix}{number}" for number, (task, _) in enumerate(definition.every_task())}
         self.blocks = {task.name: block.name if block else None for task, block in definition.every_task()}
         self.by_name = {task.name: task for task, _ in definition.every_task()}
         self.node_of = {fork(task.name): task.name for task, _ in definition.every_task() if task.is_block}
@@ -34,10 +35,17 @@ class _Drawing:
                 yield from self.tasks(task.tasks, indent + "  ")
                 yield f"{indent}end"
                 continue
+            if task.tasks:  # of runs of their own
+                body = _Drawing(self.definition.model_copy(update={"tasks": task.tasks}), f"{number}_")
+                yield f'{indent}subgraph {number}["{_caption(task)}"]'
+                yield from body.tasks(task.tasks, indent + "  ")
+                yield from body.edges(indent + "  ")
+                yield f"{indent}end"
+                continue
             opens, closes = _SHAPES.get(task.type, _WAITS)
             yield f'{indent}{number}{opens}"{_caption(task)}"{closes}'
 
-    def edges(self) -> Iterator[str]:
+    def edges(self, indent: str = "  ") -> Iterator[str]:
         for way in ways_of(self.definition):
             source, target = self.node_of.get(way.source, way.source), self.node_of.get(way.target, way.target)
             if self.blocks[source] == target or self.blocks[target] == source:
@@ -45,7 +53,7 @@ class _Drawing:
             label = self._label(way)
             arrow = "-->" if way.after in (None, USUAL, SUCCEEDED) and way.transition <= SUCCEEDED else "-.->"
             said = f'|"{_escaped(label)}"|' if label else ""
-            yield f"  {self.numbers[source]} {arrow}{said} {self.numbers[target]}"
+            yield f"{indent}{self.numbers[source]} {arrow}{said} {self.numbers[target]}"
 
     def _label(self, way: Way) -> str:
         said = []

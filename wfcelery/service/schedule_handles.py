@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing_extensions import Unpack
 from wfcelery.authoring.decorators import Bound
 from wfcelery.service import schedules
 from wfcelery.service.context import current
+from wfcelery.service.handles import Run
 from wfcelery.service.terms import ScheduleOptions
 from wfcelery.service.views import BackfillView, ScheduleView
 
@@ -43,6 +45,10 @@ class Schedule:
         """Forget it; what it has started goes on. Raises `NotFound`."""
         schedules.delete(current(), self.name, self.organization_id)
 
+    def run(self, *, key: str | None = None) -> Run:
+        """Start a run by its terms at once, whatever else is going, and paused or not. With a `key`, once. Raises `NotFound`."""
+        return Run(str(schedules.run_now(current(), self.name, key, self.organization_id)), key=key)
+
     def backfill(self, start: datetime | str, end: datetime | str, *, limit: int = 100, dry_run: bool = False) -> Sequence[BackfillView]:
         """Start the runs of all slots from `start` to `end`, both included, that have none, all at once; says which.
 
@@ -50,6 +56,36 @@ class Schedule:
         time is not over or has more than `limit` slots, before anything is started, and `NotFound`.
         """
         return schedules.backfill(current(), self.name, start, end, limit=limit, dry_run=dry_run, organization_id=self.organization_id)
+
+    async def ashow(self) -> ScheduleView:
+        """`show` from a coroutine."""
+        return await asyncio.to_thread(self.show)
+
+    async def anext(self, count: int = 5) -> Sequence[datetime]:
+        """`next` from a coroutine."""
+        return await asyncio.to_thread(self.next, count)
+
+    async def apause(self, reason: str | None = None) -> None:
+        """`pause` from a coroutine."""
+        await asyncio.to_thread(self.pause, reason)
+
+    async def aresume(self) -> None:
+        """`resume` from a coroutine."""
+        await asyncio.to_thread(self.resume)
+
+    async def adelete(self) -> None:
+        """`delete` from a coroutine."""
+        await asyncio.to_thread(self.delete)
+
+    async def arun(self, *, key: str | None = None) -> Run:
+        """`run` from a coroutine."""
+        return await asyncio.to_thread(self.run, key=key)
+
+    async def abackfill(
+        self, start: datetime | str, end: datetime | str, *, limit: int = 100, dry_run: bool = False
+    ) -> Sequence[BackfillView]:
+        """`backfill` from a coroutine."""
+        return await asyncio.to_thread(self.backfill, start, end, limit=limit, dry_run=dry_run)
 
 
 def schedule(
@@ -82,3 +118,24 @@ def get_schedule(name: str, organization_id: str | None = None) -> Schedule:
 def list_schedules(organization_id: str | None = None) -> Sequence[Schedule]:
     """Every schedule of an organization, by name."""
     return [Schedule(found.name, found.organization_id) for found in schedules.listed(current(), organization_id)]
+
+
+async def aschedule(
+    name: str,
+    what: Bound[Any] | str,
+    input: Mapping[str, Any] | None = None,  # noqa: A002
+    /,
+    **options: Unpack[ScheduleOptions],
+) -> Schedule:
+    """`schedule` from a coroutine."""
+    return await asyncio.to_thread(lambda: schedule(name, what, input, **options))
+
+
+async def aget_schedule(name: str, organization_id: str | None = None) -> Schedule:
+    """`get_schedule` from a coroutine."""
+    return await asyncio.to_thread(get_schedule, name, organization_id)
+
+
+async def alist_schedules(organization_id: str | None = None) -> Sequence[Schedule]:
+    """`list_schedules` from a coroutine."""
+    return await asyncio.to_thread(list_schedules, organization_id)

@@ -7,10 +7,12 @@ has just done.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from wfcelery.authoring.decorators import Bound
@@ -27,7 +29,7 @@ from wfcelery.service.views import BackfillView, ScheduleView, SlotView, Upcomin
 from wfcelery.store import schedules as stored
 from wfcelery.store.database import Tx
 from wfcelery.store.schedules import StoredSchedule, Terms
-from wfcelery.store.starting import insert_run
+from wfcelery.store.starting import find_by_key, insert_run
 
 TRIES = 10  # to write over a row that sweeps write too
 BATCH = 50  # slots that are made up for in one transaction
@@ -158,6 +160,27 @@ def backfill(
     for at in range(0, len(slots), BATCH):
         told += _make_up(context, found, slots[at : at + BATCH])
     return told
+
+
+def run_now(context: Context, name: str, key: str | None = None, organization_id: str | None = None) -> UUID:
+    """Start a run by a schedule's terms at once, whatever else is going, and paused or not; its slots and counts stay as they are.
+
+    With a key, one run of this key, however often it is asked for. Raises NotFound, and InvalidInput where the input does not fit
+    the newest definition any more.
+    """
+    if key is not None:
+        check_text("run", "key", key)
+    found = _found(context, name, organization_id)
+    with context.transaction() as tx:
+        new = replace(run_of_slot(tx, found, stored.now(tx), rings=context.rings), key=key)
+        if insert_run(tx, new):
+            started = new.id
+        else:
+            held = find_by_key(tx, new.organization_id, new.workflow, key or "")
+            assert held is not None
+            started = held.id
+    context.bell.ring([RingRun(new.organization_id, started, new.queue)])
+    return started
 
 
 def organization(context: Context, given: str | None) -> str:
