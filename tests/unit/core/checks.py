@@ -24,6 +24,7 @@ class Checked(Stored):
         self._check_counters()
         self._check_run(decision)
         self._check_variables(decision)
+        self._check_regions(decision)
         self._check_places()
         self._check_ends()
         self._check_history()
@@ -178,11 +179,38 @@ class Checked(Stored):
     def _handled(self, name: str, end: str) -> bool:
         return oracle.handles(self.flats, name, end)
 
+    def _check_regions(self, decision: Decision) -> None:
+        """What a success calls off is over with it, and what comes too late for it does not begin."""
+        rows = self.tasks()
+        for fact in decision.facts:
+            if fact["fact"] == "step_skipped" and fact.get("by") in self.flats:
+                by = self.flats[fact["by"]].task
+                called_off = fact["why"] == "dead"
+                assert fact["step"] in by["cancels"] if called_off else fact["by"] in self.flats[fact["step"]].task["unless_reached"]
+                assert rows[fact["by"]].status is StepStatus.SUCCEEDED or is_decided(rows[fact["by"]])
+                (self.called_off if called_off else self.too_late).add(fact["step"])
+        if self.run.ending is not None:
+            return
+        reached = {name for name, row in rows.items() if (row.status is StepStatus.SUCCEEDED or is_decided(row)) and self._advanced(row)}
+        for name, flat in self.flats.items():
+            row = rows.get(name)
+            for other in flat.task.get("cancels", ()) if name in reached else ():
+                left = rows[other]
+                closing = left.status in (*STEP_ENDED, StepStatus.REPORTED) or (left.why or "").startswith("closing:")
+                assert closing or is_decided(left) or other in self.again, f"{name} has called {other} off, and it is {left.status}"
+            waits = row is not None and row.status in (StepStatus.READY, StepStatus.HELD) and row.attempt == 0
+            if waits and not self.again:
+                assert reached.isdisjoint(flat.task.get("unless_reached", ())), f"{name} waits for its turn, and its time is over"
+
+    @staticmethod
+    def _advanced(row: StepRow) -> bool:
+        return not (row.why or "").startswith("unadvanced:")
+
     def _check_places(self) -> None:
         """Every task stands exactly where the rules put it; of a run that is being stopped, nobody stands further."""
         # Beside a failure that nobody has handled or retried a retried run goes on; behind it, all waits for its retry.
         ends = {name: end for name, end in self.observed().items() if end not in ("failed", "timed_out") or self._handled(name, end)}
-        expected = oracle.places(self.graph, ends, self.flats)
+        expected = oracle.places(self.graph, ends, self.flats, self.called_off, self.too_late)
         rows = self.tasks()
         strict = self.run.ending is None and self.run.status in (
             RunStatus.RUNNING,

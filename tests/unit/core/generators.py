@@ -9,6 +9,7 @@ sleep, parallel), and any of:
 - `join`, `cancel_rest`, `when` (a parameter's name), `items`, `concurrency`, `on_error`, `retry`, `publish`
 - of one with items: `filter` (the item that is left out), `batch_size`, `skips` (numbers its `when` leaves out), `success`,
   `tolerate`, `closes_rest`
+- `cancels` and `unless_reached`: names of others that are no blocks
 - `children` (of a parallel block)
 
 `when`, `items`, a branch, what is published and the workflow's `output` may read `late` (see LATE).
@@ -36,6 +37,8 @@ KINDS = ("success", "failure", "timeout", "cancel", "complete")
 LATE_ENDS = ("failed", "timed_out", "cancelled")
 # What can become of one attempt, written as the world would say it. `fatal` is GiveUp, `refused` a
 # type that the policy never retries, `later` RetryLater, `stale` a call parked for longer than it may.
+ALIKE = ("name", "type", "needs", "join", "cancel_rest", "on_error", "retry", "publish", "timeout")
+OF_OTHERS = ("cancels", "unless_reached")  # what one task says of others without an edge
 OF_ITEMS = ("concurrency", "batch_size", "success", "tolerate")
 ENDS_OF_CHILDREN = ("succeed", "fail", "timeout", "cancel")
 ATTEMPTS = ("succeed", "fail", "timeout", "fatal", "refused", "later", "lost", "parked", "stale", "quota")
@@ -77,6 +80,8 @@ def graphs(draw: st.DrawFn, most: int = 12, smooth: bool = False) -> Graph:
     _draw_edges(draw, tasks)
     if not smooth and draw(st.integers(0, 4)) == 0:
         tasks.append(_last(draw, tasks))
+    if not smooth and draw(st.integers(0, 3)) == 0:
+        _draw_regions(draw, tasks)
     graph = {"parameters": parameters, "tasks": tasks}
     if not smooth and draw(st.integers(0, 5)) == 0:
         _draw_late(draw, graph)
@@ -91,6 +96,15 @@ def _last(draw: st.DrawFn, tasks: list[Task]) -> Task:
     if draw(st.integers(0, 3)) == 0:
         task["when"] = draw(st.sampled_from(PARAMETERS))
     return task
+
+
+def _draw_regions(draw: st.DrawFn, tasks: list[Task]) -> None:
+    """What the success of one calls off, or comes too late for."""
+    plain = [task for task in flat(tasks) if task["type"] in ("action", "sleep")]
+    for _ in range(draw(st.integers(1, 2)) if len(plain) > 1 else 0):
+        one, *others = draw(st.permutations(plain))
+        named = [task["name"] for task in others[: draw(st.integers(1, 3))]]
+        one[draw(st.sampled_from(["cancels", "unless_reached"]))] = named
 
 
 def _draw_late(draw: st.DrawFn, graph: Graph) -> None:
@@ -306,11 +320,7 @@ def definition_of(graph: Graph) -> Definition:
 
 
 def _document(task: Task) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        key: task[key]
-        for key in ("name", "type", "needs", "join", "cancel_rest", "on_error", "retry", "publish", "timeout", *OF_ITEMS, *GATES)
-        if key in task
-    }
+    document: dict[str, Any] = {key: task[key] for key in (*ALIKE, *OF_ITEMS, *OF_OTHERS, *GATES) if key in task}
     if task["type"] == "action":
         document["action"] = f"do.{task['name']}"
         document["input"] = {source: "{{ task." + source + ".result }}" for source in task.get("needs", ())}

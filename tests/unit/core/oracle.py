@@ -7,7 +7,7 @@ over the whole graph until nothing changes any more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -143,10 +143,19 @@ class Place:
 UNREACHED, STARTED, SKIPPED, DEAD = Place("unreached"), Place("started"), Place("skipped"), Place("dead")
 
 
-def places(graph: Mapping[str, Any], ends: Ends, flats: Mapping[str, Flat] | None = None) -> dict[str, Place]:
-    """Where every task stands once these have ended like this and everything was thought through."""
+def places(
+    graph: Mapping[str, Any],
+    ends: Ends,
+    flats: Mapping[str, Flat] | None = None,
+    called_off: Collection[str] = (),
+    too_late: Collection[str] = (),
+) -> dict[str, Place]:
+    """Where every task stands once these have ended like this and everything was thought through.
+
+    `called_off` were closed before the run had come to them, `too_late` came when their time was over.
+    """
     flats = flats or flatten(graph)
-    found = dict.fromkeys(flats, UNREACHED)
+    found: dict[str, Place] = dict.fromkeys(flats, UNREACHED) | dict.fromkeys(called_off, DEAD) | dict.fromkeys(too_late, SKIPPED)
     while True:
         before = dict(found)
         for name, flat in flats.items():

@@ -78,6 +78,9 @@ class Stored:
         self.fenced: Counter[tuple[str, int]] = Counter()  # attempts that were taken away while somebody executed them
         self.tried_again = 0
         self.asked: str | None = None  # cancel, deadline
+        self.called_off: set[str] = set()  # closed by a region before the run had come to them
+        self.too_late: set[str] = set()  # whose milestone had passed
+        self.again: set[str] = set()  # tasks that a retry has opened once more
         self.by_hand: dict[str, str] = {}  # steps that somebody has decided, and how
         self.added = self.completed = self.rerun = 0  # how often somebody has done that
         self.decided: set[str] = set()  # fan-outs that the run has left behind, with items under way
