@@ -154,6 +154,9 @@ class Settings(BaseSettings):
     on_approval: str | None = Field(
         default=None, description="Dotted path of a function that is told, after the commit, what people are asked (ApprovalNotice)."
     )
+    payload_store: str | None = Field(
+        default=None, description="Dotted path of another store for such values: put, get and delete; None: the table wf_payload."
+    )
     codec: str | None = Field(
         default=None, description="Dotted path of a codec through which values are stored, such as wfcelery.codecs.Encrypting."
     )

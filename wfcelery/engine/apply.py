@@ -34,6 +34,7 @@ from wfcelery.store.failures import CommitUnknown, LockTimeout, SerializationCla
 from wfcelery.store.hot import Stale, is_hot, save_fast
 from wfcelery.store.inbox import look, read_added
 from wfcelery.store.loading import load_kept, load_mine, load_results, load_run, load_steps, lock_run
+from wfcelery.store.outside import MOST_TRIES, Outside
 from wfcelery.store.quarantine import put_aside
 from wfcelery.store.saving import save
 from wfcelery.store.waits import load_waits
@@ -105,13 +106,20 @@ def apply(
     run, or it is locked and `skip_locked` said not to wait. With `keeping` it is to be called through `persist`,
     which lets the token go where nothing was kept under it.
     """
-    for attempt in range(TRIES):
+    attempt = lacked = 0
+    while attempt < TRIES:
+        attempt += 1
         try:
             applied = None
-            if known is not None and attempt == 0 and not callable(facts):
+            if known is not None and attempt + lacked == 1 and not callable(facts):
                 applied = _optimistic(runtime, facts, rows, keeping, known)
             if applied is None:
                 applied = _locked(runtime, run, facts, rows, keeping, kept, skip_locked)
+        except Outside:
+            attempt, lacked = attempt - 1, lacked + 1
+            if lacked >= MOST_TRIES:
+                raise
+            continue
         except (RowChanged, SerializationClash) as clash:
             log.info("run %s changed under a decision, again from the lock: %s", run, clash)
             continue

@@ -25,6 +25,7 @@ from wfcelery.store.claims import Claimed, DueIn, claim, set_deadline
 from wfcelery.store.database import Tx
 from wfcelery.store.due import Wait
 from wfcelery.store.failures import LockTimeout
+from wfcelery.store.outside import again
 from wfcelery.store.transactional import report
 
 log = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ def _still_wanted(runtime: Runtime, run: UUID, kept: tuple[UUID, UUID]) -> Known
 def _claim(runtime: Runtime, organization_id: str, step: UUID) -> Attempt | None:
     """Take the step, or wait in place where it falls due within a sweep interval."""
     for _ in range(2):
-        found = _try_claim(runtime, organization_id, step)
+        found = again(lambda: _try_claim(runtime, organization_id, step))
         if not isinstance(found, DueIn):
             return found
         sleep(found.seconds)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,6 +26,7 @@ from wfcelery.engine.ports import Calls, Fenced, LeftOut, Outcome, ReportedItsel
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.store.claims import claim_group, set_deadline
 from wfcelery.store.database import Tx
+from wfcelery.store.outside import again
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ def work_off(runtime: Runtime, organization_id: str, fan_out: UUID, budget: Budg
     applied = None
     while True:
         limit = runtime.paces.get(fan_out)
-        group = _claim(runtime, organization_id, fan_out, limit)
+        group = again(partial(_claim, runtime, organization_id, fan_out, limit))
         if group is None:
             return applied
         try:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from wfcelery.clock import monotonic
 from wfcelery.errors import Unavailable
 from wfcelery.store.failures import CommitUnknown
+from wfcelery.store.outside import again
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def until_answered(lease: float, what: Callable[[], T]) -> T:
     began, pause = monotonic(), FIRST
     while True:
         try:
-            return what()
+            return again(what)
         except (Unavailable, CommitUnknown) as away:
             if monotonic() - began > lease * LEASES:
                 raise

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from wfcelery.engine.ports import Bell
 from wfcelery.errors import Misconfigured
 from wfcelery.settings import Settings
 from wfcelery.store import payloads
-from wfcelery.store.database import Database, Tx
+from wfcelery.store.database import CursorTx, Database, Tx
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +60,13 @@ class Context:
             self.told.add(sentence)
             log.warning(sentence)
 
-    def transaction(self) -> AbstractContextManager[Tx]:
-        """A short transaction of our own."""
-        return self.database.transaction()
+    @contextmanager
+    def transaction(self) -> Iterator[Tx]:
+        """A short transaction of our own, without a run's lock."""
+        with self.database.transaction() as tx:
+            if isinstance(tx, CursorTx):
+                tx.waits = True
+            yield tx
 
 
 _make: Callable[[], Context] | None = None

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 EVENTS = 1_000  # that one commit takes
 ORPHANED = 3_600.0  # seconds for which the transaction of a start may be open
+MOST_ELSEWHERE = 500  # values that one look deletes in another store
 TREES = 50  # roots that one commit takes
 
 
@@ -44,6 +45,7 @@ def expire(context: Context, kept_for: float | None = None, within: float | None
         keys = idempotency.purge(tx, 0.0) + run_data.purge(tx)
     with context.transaction() as tx:
         expiring.delete_orphans(tx, ORPHANED)
+    _delete_elsewhere(context)
     consumed = _purge_events(context)
     while kept_for > 0:
         with context.transaction() as tx:
@@ -54,6 +56,8 @@ def expire(context: Context, kept_for: float | None = None, within: float | None
         after, more = found[-1], within is not None and monotonic() - began > within
         if more:
             break
+    if gone:
+        _delete_elsewhere(context)
     if gone or keys or consumed:
         log.info("expired: %d runs that ended more than %g s ago, %d keys, %d consumed events", gone, kept_for, keys, consumed)
     return Expired(gone, keys, consumed, more)
@@ -86,3 +90,17 @@ def _delete(tx: Tx, roots: list[UUID], kept_for: float) -> int:
     if gone:
         expiring.delete(tx, gone)
     return len(gone)
+
+
+def _delete_elsewhere(context: Context) -> None:
+    """Large values in another store that are nobody's: there first, then the rows by which they are found."""
+    elsewhere = context.database.payloads.elsewhere
+    if elsewhere is None:
+        return
+    with context.transaction() as tx:
+        nobodys = expiring.orphans_elsewhere(tx, ORPHANED, MOST_ELSEWHERE)
+    for payload in nobodys:
+        elsewhere.delete(payload)
+    if nobodys:
+        with context.transaction() as tx:
+            expiring.forget(tx, nobodys)

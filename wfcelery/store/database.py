@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from time import sleep
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -22,14 +22,17 @@ from wfcelery.store import forking
 from wfcelery.store.addresses import parsed
 from wfcelery.store.failures import DRIVER_ERRORS, translated
 from wfcelery.store.lines import PLANNING, Lines
+from wfcelery.store.outside import Outside
 from wfcelery.store.payloads import PLAIN, Payloads
-from wfcelery.store.statements import Parameters, Result, Statement
+from wfcelery.store.transactions import CursorTx, DjangoTx, Tx
 
 try:
     import psycopg
     from psycopg import errors as pg
 except ImportError:  # SQLite alone needs no PostgreSQL driver
     psycopg = None  # type: ignore[assignment]
+
+__all__ = ["CursorTx", "Database", "DjangoTx", "SQLAlchemyTx", "Tx", "cursor_of", "cursor_on", "same_database"]
 
 log = logging.getLogger(__name__)
 
@@ -38,52 +41,6 @@ LOCK_TIMEOUT = 2.0  # seconds that a PostgreSQL transaction waits for a row's lo
 IDLE = 15.0  # seconds after which a transaction of a process that hangs is ended by the server, and lets go of its run
 # A server that is gone without a word is noticed, from either side, long before TCP gives up by itself.
 UNHEARD = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
-
-
-class Tx(Protocol):
-    """An open transaction."""
-
-    @property
-    def dialect(self) -> str:
-        """`postgresql` or `sqlite`."""
-
-    @property
-    def payloads(self) -> Payloads:
-        """What is done to values on their way into rows and out of them."""
-
-    def execute(self, statement: Statement, parameters: Parameters | None = None) -> Result:
-        """Run one statement."""
-
-    def many(self, statement: Statement, parameters: list[Parameters]) -> int:
-        """Run one statement for each of these, in as few round trips as the driver can; rows touched in all."""
-
-
-class CursorTx:
-    """A transaction on the driver's own cursor."""
-
-    def __init__(self, cursor: Any, dialect: str, style: str | None = None, payloads: Payloads = PLAIN) -> None:
-        self._cursor, self.dialect, self._style, self.payloads = cursor, dialect, style or dialect, payloads
-
-    def execute(self, statement: Statement, parameters: Parameters | None = None) -> Result:
-        """Run one statement."""
-        compiled = statement.on(self._style)
-        if compiled.written and parameters:
-            parameters = self.payloads.going_in(self, compiled, parameters)
-        self._cursor.execute(compiled.text, compiled.parameters(parameters))
-        rows = compiled.rows(self._cursor.fetchall()) if compiled.returns else []
-        if compiled.read and rows:
-            rows = self.payloads.coming_out(self, compiled, rows, parameters)
-        return Result(rows, len(rows) if compiled.returns else self._cursor.rowcount)
-
-    def many(self, statement: Statement, parameters: list[Parameters]) -> int:
-        """Run one statement for each of these."""
-        if not parameters:
-            return 0
-        compiled = statement.on(self._style)
-        if compiled.written:
-            parameters = [self.payloads.going_in(self, compiled, each) for each in parameters]
-        self._cursor.executemany(compiled.text, [compiled.parameters(each) for each in parameters])
-        return int(self._cursor.rowcount)
 
 
 _JOINED = ("psycopg", "psycopg2", "pysqlite")  # SQLAlchemy's names for drivers
@@ -109,25 +66,6 @@ class SQLAlchemyTx(CursorTx):
         if dialect == "sqlite" and not driver.in_transaction:
             driver.execute("BEGIN IMMEDIATE")
         super().__init__(cursor_of(driver, dialect), dialect, payloads=payloads)
-
-
-class DjangoTx:
-    """The transaction of Django's connection, through Django's own cursor (its wrappers and logs stay)."""
-
-    def __init__(self, connection: Any, payloads: Payloads = PLAIN) -> None:
-        if connection.vendor not in ("postgresql", "sqlite"):
-            raise Misconfigured(f"wfcelery speaks PostgreSQL and SQLite, not {connection.vendor}")
-        self._connection, self.dialect, self.payloads = connection, str(connection.vendor), payloads
-
-    def execute(self, statement: Statement, parameters: Parameters | None = None) -> Result:
-        """Run one statement."""
-        with self._connection.cursor() as cursor:
-            return CursorTx(cursor, self.dialect, f"{self.dialect}+format", self.payloads).execute(statement, parameters)
-
-    def many(self, statement: Statement, parameters: list[Parameters]) -> int:
-        """Run one statement for each of these."""
-        with self._connection.cursor() as cursor:
-            return CursorTx(cursor, self.dialect, f"{self.dialect}+format", self.payloads).many(statement, parameters)
 
 
 class Single:
@@ -249,7 +187,13 @@ class Database:
         connection, cursor = self._begin(isolation)
         try:
             with translated(during_commit=False):
-                yield CursorTx(cursor, self.dialect, None, self.payloads)
+                tx = CursorTx(cursor, self.dialect, None, self.payloads)
+                tx.waits = False
+                yield tx
+        except Outside as lacking:
+            self._roll_back(connection)
+            self.payloads.settle(lacking, self.transaction)
+            raise
         except BaseException:
             self._roll_back(connection)
             raise

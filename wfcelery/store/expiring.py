@@ -33,13 +33,16 @@ _WANTED = Statement(
         sa.select(dead_letter.c.run).where(among(dead_letter.c.run, _RUNS), dead_letter.c.status == "open"),
     )
 )
-_DELETE = [
-    Statement(sa.delete(table).where(among(table.c.run, _RUNS)))
-    for table in (history, approval, wait, dead_letter, payload, run_data, step)
-]
+_DELETE = [Statement(sa.delete(table).where(among(table.c.run, _RUNS))) for table in (history, approval, wait, dead_letter, run_data, step)]
 _LOOSE = payload.c.loose_at <= fixed(later(-one("older", sa.Float)))
-_ORPHANS = Statement(sa.delete(payload).where(_LOOSE, ~sa.exists(sa.select(run.c.id).where(run.c.id == payload.c.run))))
-_FOUND = Statement(sa.update(payload).where(_LOOSE).values(loose_at=sa.null()))
+_NOBODYS = ~sa.exists(sa.select(run.c.id).where(run.c.id == payload.c.run))
+_ORPHANS = Statement(sa.delete(payload).where(_LOOSE, payload.c.body.is_not(None), _NOBODYS))
+_ORPHANS_ELSEWHERE = Statement(sa.select(payload.c.id).where(_LOOSE, payload.c.body.is_(None), _NOBODYS).limit(one("many", sa.Integer)))
+_FORGET = Statement(sa.delete(payload).where(among(payload.c.id, one("ids", Ids))))
+_FOUND = Statement(sa.update(payload).where(_LOOSE, sa.not_(_NOBODYS)).values(loose_at=sa.null()))
+_PAYLOADS = Statement(sa.delete(payload).where(among(payload.c.run, _RUNS), payload.c.body.is_not(None)))
+# What another store holds is deleted there first, and found by these rows until it is.
+_PAYLOADS_ELSEWHERE = Statement(sa.update(payload).where(among(payload.c.run, _RUNS)).values(loose_at=later(sa.literal(-1e9, sa.Float))))
 _DELETE_RUNS = Statement(sa.delete(run).where(among(run.c.id, _RUNS)))
 
 
@@ -69,7 +72,7 @@ def lock(tx: Tx, runs: Sequence[UUID], kept_for: float) -> set[UUID]:
 def delete(tx: Tx, runs: Sequence[UUID]) -> None:
     """Every row of these runs, which are locked."""
     delete_of_runs(tx, runs)
-    for statement in (*_DELETE, _DELETE_RUNS):
+    for statement in (_PAYLOADS, _PAYLOADS_ELSEWHERE, *_DELETE, _DELETE_RUNS):
         tx.execute(statement, {"runs": list(runs)})
 
 
@@ -78,3 +81,13 @@ def delete_orphans(tx: Tx, older: float) -> int:
     gone = tx.execute(_ORPHANS, {"older": older}).count
     tx.execute(_FOUND, {"older": older})
     return gone
+
+
+def orphans_elsewhere(tx: Tx, older: float, many: int) -> list[UUID]:
+    """Values in another store that no run refers to any more."""
+    return [row[0] for row in tx.execute(_ORPHANS_ELSEWHERE, {"older": older, "many": many}).rows]
+
+
+def forget(tx: Tx, payloads: Sequence[UUID]) -> None:
+    """These are deleted in the other store."""
+    tx.execute(_FORGET, {"ids": list(payloads)})

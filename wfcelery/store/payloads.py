@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
@@ -25,6 +26,7 @@ from wfcelery.core.draft import Digest
 from wfcelery.definition.values import MARK, dumps, is_kept_back, loads
 from wfcelery.errors import CannotRead, InternalError, Misconfigured
 from wfcelery.settings import Settings
+from wfcelery.store.outside import Elsewhere, Outside, ToPut
 from wfcelery.store.schema import payload
 from wfcelery.store.statements import Compiled, Parameters, Result, Row, Statement, clock, one
 
@@ -69,6 +71,7 @@ class Payloads:
 
     limit: int
     codec: Codec | None = None
+    elsewhere: Elsewhere | None = None  # where large values go, if not into the table
 
     # -- in -----------------------------------------------------------------------------------------------------------
 
@@ -77,12 +80,28 @@ class Payloads:
         if self.codec is None and not any(self._is_large(given.get(name)) for name, _ in compiled.written):
             return given
         kept = dict(given)
+        lacking: list[ToPut] = []
         for name, what in compiled.written:
             found = given.get(name)
             if type(found) is str:
-                kept[name] = self._kept(tx, found, what, given)
+                kept[name] = self._kept(tx, found, what, given, lacking)
             elif found is not None:
-                kept[name] = [None if text is None else self._kept(tx, text, what, given) for text in found]
+                kept[name] = [None if text is None else self._kept(tx, text, what, given, lacking) for text in found]
+        if lacking:
+            raise Outside(lacking)
+        return kept
+
+    def all_going_in(self, tx: Executing, compiled: Compiled, given: Sequence[Parameters]) -> list[Parameters]:
+        """As `going_in`, for each of these; what all of them lack is told at once."""
+        kept: list[Parameters] = []
+        lacking: list[ToPut] = []
+        for each in given:
+            try:
+                kept.append(self.going_in(tx, compiled, each))
+            except Outside as outside:
+                lacking.extend(outside.puts)
+        if lacking:
+            raise Outside(lacking)
         return kept
 
     def _is_large(self, found: str | Sequence[str | None] | None) -> bool:
@@ -92,7 +111,7 @@ class Payloads:
             return any(map(self._is_large, found))
         return len(found) > self.limit or (not found.isascii() and len(found.encode()) > self.limit)
 
-    def _kept(self, tx: Executing, text: str, what: str, given: Parameters) -> str:
+    def _kept(self, tx: Executing, text: str, what: str, given: Parameters, lacking: list[ToPut]) -> str:
         if text.startswith(MARKED):  # it could not be read when its row was
             if not is_kept_back(loads(text)):
                 raise CannotRead("what cannot be read here cannot be changed either")
@@ -105,7 +124,10 @@ class Payloads:
         digest = self.digest(data, organization_id)
         place = uuid5(run, digest)
         row = {"id": place, "organization_id": organization_id, "run": run, "digest": digest, "size": len(data), "body": coded}
-        tx.execute(_INSERT, {**row, "loose": given.get("loose", False)})
+        if self.elsewhere is None:
+            tx.execute(_INSERT, {**row, "loose": given.get("loose", False)})
+        elif not self.elsewhere.has(place):
+            lacking.append(ToPut(place, coded, {**row, "body": None, "loose": True}, given.get("loose", False)))
         return dumps({MARK: ["payload", str(place), len(data), digest]})
 
     def _coded(self, text: str, context: ValueContext) -> str:
@@ -117,6 +139,7 @@ class Payloads:
 
     def coming_out(self, tx: Executing, compiled: Compiled, rows: list[Row], given: Parameters | None) -> list[Row]:
         """The rows with their values as they were given to us; what cannot be read stays as it is."""
+        lacking: list[UUID] = []
         for number, row in enumerate(rows):
             for at, what in compiled.read:
                 text = row[at]
@@ -124,8 +147,13 @@ class Payloads:
                     owner = row[compiled.owner] if compiled.owner is not None else _owner(given or {})
                     run = (given or {}).get("run")
                     values = list(rows[number])
-                    values[at] = self.plain(tx, text, ValueContext(owner, None if run is None else str(run), what))
+                    try:
+                        values[at] = self.plain(tx, text, ValueContext(owner, None if run is None else str(run), what))
+                    except Outside as outside:
+                        lacking.extend(outside.fetches)
                     rows[number] = tuple(values)
+        if lacking:
+            raise Outside(fetches=lacking)
         return rows
 
     def plain(self, tx: Executing, text: str, context: ValueContext) -> str:
@@ -136,9 +164,31 @@ class Payloads:
             if not found:
                 log.error("payload %s of organization %s is not there", place, context.organization_id)
                 return text
-            body: str = found[0][0]
+            body: str | None = found[0][0]
+            if body is None:
+                body = self._fetched(place)
+            if body is None:
+                return text
             return body if not body.startswith(_CODED) else self._decoded(body, context) or text
         return self._decoded(text, context) or text
+
+    def _fetched(self, place: UUID) -> str | None:
+        if self.elsewhere is None:
+            log.error("payload %s is in a store that the setting payload_store does not name here", place)
+            return None
+        if not self.elsewhere.held(place):
+            raise Outside(fetches=[place])
+        return self.elsewhere.text(place)
+
+    def settle(self, lacking: Outside, transaction: Callable[[], AbstractContextManager[Executing]]) -> None:
+        """Put and fetch what a transaction lacks; no transaction is open."""
+        assert self.elsewhere is not None
+
+        def announce(row: dict[str, Any]) -> None:
+            with transaction() as tx:
+                tx.execute(_INSERT, row)
+
+        self.elsewhere.settle(lacking, announce)
 
     def _decoded(self, text: str, context: ValueContext) -> str | None:
         if self.codec is None:
@@ -174,13 +224,14 @@ def _owner(given: Parameters) -> str:
 
 def of(settings: Settings) -> Payloads:
     """What the settings say. Raises Misconfigured where the codec cannot be loaded, or is none."""
+    elsewhere = None if settings.payload_store is None else Elsewhere(named(settings.payload_store, "payload_store"))
     if settings.codec is None:
-        return Payloads(settings.payload_by_reference)
+        return Payloads(settings.payload_by_reference, None, elsewhere)
     codec = named(settings.codec, "codec")
     missing = [name for name in ("encode", "decode", "digest") if not callable(getattr(codec, name, None))]
     if missing:
         raise Misconfigured(f"the codec {settings.codec} lacks {', '.join(missing)}")
-    return Payloads(settings.payload_by_reference, codec)
+    return Payloads(settings.payload_by_reference, codec, elsewhere)
 
 
 def named(path: str, setting: str) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from wfcelery.store.dead_letters import _ALL, _letter
 from wfcelery.store.evidence import EventFound, Evidence, InboxFound, Times, UseFound, WaitFound
 from wfcelery.store.loading import RUN, STEP, run_row, step_row
 from wfcelery.store.migrations import VERSION_TABLE, wanted
+from wfcelery.store.outside import again
 from wfcelery.store.reading import HistoryRow
 from wfcelery.store.schema import (
     approval,
@@ -155,9 +157,12 @@ def evidence_of(database: Readable, ids: Sequence[UUID]) -> Iterator[Evidence]:
         with database.transaction() as tx:
             sizes = {row[0]: row[1] for row in tx.execute(_SIZES, {"runs": list(ids)}).rows}
     for crowd in _crowds(ids, sizes):
-        with database.transaction("REPEATABLE READ" if database.dialect == "postgresql" else None) as tx:
-            found = _Found(tx, crowd)
-        yield from found.evidence()  # decoded when the transaction is over
+        yield from again(partial(_at_one_moment, database, crowd)).evidence()  # decoded when the transaction is over
+
+
+def _at_one_moment(database: Readable, crowd: Sequence[UUID]) -> _Found:
+    with database.transaction("REPEATABLE READ" if database.dialect == "postgresql" else None) as tx:
+        return _Found(tx, crowd)
 
 
 def gather(tx: Tx, ids: Sequence[UUID]) -> list[Evidence]:
