@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -152,3 +154,31 @@ def test_a_loop_that_was_stopped_by_the_failure_of_another_step_goes_on_when_tha
     machine.rest()
     assert machine.work() == "succeeded"
     assert machine.all_problems() == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_a_thousand_rounds_leave_a_thousand_sets_of_records_and_no_commit_of_a_second(sqlite: Database) -> None:
+    longest = 0.0
+
+    def meanwhile(machine: Machine, call: Call) -> Outcome | None:
+        return Returned({"round": call.input["round"], "done": call.input["round"] == 1_000}) if call.name == "poll" else None
+
+    machine = Family(sqlite, LOOP % 'until: "{{ last.done }}"', meanwhile=meanwhile)
+    plain = Database.transaction
+
+    @contextmanager
+    def timed(database: Database, *given: Any) -> Iterator[Any]:
+        nonlocal longest
+        began = time.monotonic()
+        with plain(database, *given) as tx:
+            yield tx
+        longest = max(longest, time.monotonic() - began)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Database, "transaction", timed)
+        assert machine.work(seconds=240.0) == "succeeded"
+    assert machine.calls == {"poll": 1_000, "ship": 1}
+    assert look(sqlite, "select count(*), count(distinct run) from wf_step where name = 'poll' and token is not null") == [(1_000, 1_000)]
+    assert longest < 1.0
+    assert machine.problems() == []

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from wfcelery.core.rows import RunRow, StepRow
+from wfcelery.store.children import Child
 from wfcelery.store.dead_letters import Letter
 from wfcelery.store.reading import HistoryRow
 
@@ -92,6 +93,7 @@ class Evidence:
     letters: list[Letter]
     uses: list[UseFound]
     holds: frozenset[str]  # what a step says that one of these holds
+    children: list[Child]  # runs that steps of this one have begun
     strangers: list[str]  # tables that hold a row of this run for another organization
     events: Sequence[EventFound] = ()
     seal: Callable[[str], str] | None = None  # what has been done to the digests of the history

@@ -13,6 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from wfcelery.definition.values import loads
+from wfcelery.store.children import Child
 from wfcelery.store.database import Tx
 from wfcelery.store.dead_letters import _ALL, _letter
 from wfcelery.store.evidence import EventFound, Evidence, InboxFound, Times, UseFound, WaitFound
@@ -119,6 +120,12 @@ def _strangers() -> Any:
     return sa.union_all(*found)
 
 
+_CHILDREN = Statement(
+    sa.select(step.c.run, step.c.id, run.c.id, run.c.workflow, run.c.status)
+    .select_from(step.join(run, run.c.parent_step == step.c.id))
+    .where(among(step.c.run, _RUNS))
+    .order_by(run.c.id)
+)
 _STRANGERS = Statement(_strangers())
 _OVERDUE_STEPS = Statement(
     sa.select(step.c.run, step.c.name).where(step.c.ring_at <= fixed(later(-one("bound", sa.Float)))).order_by(step.c.ring_at).limit(100)
@@ -202,6 +209,7 @@ class _Found:
         self.letters = [_letter(row) for row in tx.execute(_LETTERS, given).rows]
         self.uses = _by_run(tx.execute(_USES, given).rows)
         self.holds = frozenset(f"hold:{row[0]}" for row in tx.execute(_HOLDS).rows)
+        self.children = _by_run(tx.execute(_CHILDREN, given).rows)
         self.strangers = _by_run(tx.execute(_STRANGERS, given).rows)
 
     def evidence(self) -> Iterator[Evidence]:
@@ -229,6 +237,7 @@ class _Found:
                 uses=[UseFound(*found[1:]) for found in self.uses.get(row.id, [])],
                 holds=self.holds,
                 events=[EventFound(*found[1:]) for found in self.events.get(row.id, [])],
+                children=[Child(*found[1:]) for found in self.children.get(row.id, [])],
                 strangers=[found[1] for found in self.strangers.get(row.id, [])],
             )
 

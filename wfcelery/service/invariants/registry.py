@@ -47,7 +47,6 @@ INVARIANTS: list[Invariant] = []
 LATER = {
     16: "sagas",
     21: "events",
-    24: "child runs",
     33: "a second release",
     37: "webhooks",
 }
