@@ -54,6 +54,7 @@ tasks:
   - {name: both, action: both}
   - {name: again, action: again, retry: {count: 2, delay: 1h}}
   - {name: busy, action: busy}
+  - {name: calls, type: workflow, tasks: [{name: nap, type: sleep, duration: 1h}, {name: wake, action: w, after: [nap]}]}
   - {name: pack, action: p, with_items: [1, 2, 3, 4], concurrency: 2, input: {x: "{{ item }}"}}
 """
 

@@ -223,7 +223,7 @@ CORRUPTORS = [
     Corruptor(20, "an event was consumed by a wait for another", sql("update wf_event set key = 'yesterday' where name = 'news'")),
     Corruptor(20, "an event was sent to another run", sql("update wf_event set run = {open} where name = 'news'")),
     Corruptor(22, "a wait was cancelled, and its step succeeded", sql("update wf_wait set status = 'cancelled' where run = {order}")),
-    Corruptor(22, "a step waits, and its wait is gone", sql("delete from wf_wait where run = {open}")),
+    Corruptor(22, "a step waits, and its wait is gone", sql("delete from wf_wait where run = {open} and due_at is not null")),
     Corruptor(23, "slots have two fates each", sql(
         "update wf_schedule set recent = '[' || {inner} || ',' || {inner} || ']'".format(inner="substr(recent, 2, length(recent) - 2)")
     )),
@@ -270,6 +270,9 @@ CORRUPTORS = [
     Corruptor(46, "a child's parent is gone", sql("update wf_run set parent_step = {random} where id = {order}")),
     Corruptor(47, "a run ended long after the last fault", told(drained=True, healed_at=LONG_AGO, within=60.0), ENDED),
     Corruptor(48, "two versions of the tables", sql("insert into wf_alembic_version (version_num) values ('x')")),
+    Corruptor(24, "a call waits for a child that nobody has begun", sql(
+        "update wf_step set fired = 2 where run = {open} and name = 'calls'"
+    )),
     Corruptor(25, "a slot of a step that has no use for it", sql(
         "insert into wf_limit_use (id, organization_id, kind, key, run, step, granted, wanted, priority, asked_at) "
         "select {random}, 'default', 'lock', 'till', {order}, {random}, 1, 0, 0, {now}"

@@ -14,6 +14,7 @@ import pytest
 from tests.store.rows import look, started, working
 from wfcelery.authoring.yaml import load_yaml
 from wfcelery.core.decision import Ring, RingRun
+from wfcelery.definition.bodies import bodies_of
 from wfcelery.definition.model import canonical_json, signature
 from wfcelery.engine import executing
 from wfcelery.engine.ports import Call, Outcome, Policy, Returned
@@ -46,7 +47,8 @@ class Machine:
         self.sweep = Sweep(self.runtime, cleaned=time.monotonic())  # so that it forgets no worker whose lease is as short
         definition = load_yaml(text)
         with database.transaction() as tx:
-            definitions.store(tx, signature(definition), definition.name, definition.version, canonical_json(definition), strict=False)
+            for one in (*bodies_of(definition), definition):
+                definitions.store(tx, signature(one), one.name, one.version, canonical_json(one), strict=False)
         self.run = started(database, definition=signature(definition), input="{}")
 
     def work(self, seconds: float = 20.0) -> str:
