@@ -56,7 +56,7 @@ class Authors:
     def execute(self, call: Call, transactional: bool) -> Outcome:
         """One attempt."""
         world = self.world
-        words = self.outcomes[call.run].get((call.name, call.item), [])
+        words = self.outcomes.get(call.run, {}).get((call.name, call.item), [])
         word = words[call.failures] if call.failures < len(words) else "succeed"
         self._may_begin(call)
         self._note(call, "begun")
@@ -78,7 +78,7 @@ class Authors:
 
     def _may_begin(self, call: Call) -> None:
         """By its policy and by the clock."""
-        task = self.tasks[call.run][call.name]
+        task = self.tasks.get(call.run, {}).get(call.name, {})
         budget = task.get("retry", {}).get("count", 0)
         look = "select due_at, status, token, error, lost from wf_step where id = ?"
         [(due, status, token, error, lost)] = self.database.query(look, call.step.hex)

@@ -16,6 +16,7 @@ from tests.simulation.actors import SimProcess
 from tests.simulation.authors import Authors
 from tests.simulation.bus import Bus, Message
 from tests.simulation.database import SimDatabase
+from tests.simulation.families import KID, has_calls
 from tests.simulation.fans import Ask
 from tests.simulation.fleet import PASSING, Fleet
 from tests.simulation.listening import Listening, has_listeners
@@ -173,6 +174,8 @@ class Simulation:
         def insert() -> None:
             with self.fleet.database.transaction() as tx:
                 self.fleet.database.land()  # an insert waits for one of the same id, and is none then
+                if has_calls(graph):
+                    definitions.store(tx, signature(KID), KID.name, KID.version, canonical_json(KID), strict=False)
                 definitions.store(tx, signed, definition.name, definition.version, canonical_json(definition), strict=False)
                 if not self.fleet.database.exists(tx, run):
                     insert_run(tx, new)
@@ -262,7 +265,7 @@ class Simulation:
         """Somebody retries all open dead letters; their ids."""
         letters = self.fleet.database.query(
             "select l.run, l.step, l.id from wf_dead_letter l join wf_run r on r.id = l.run join wf_step s on s.id = l.step "
-            "where l.status = 'open' and r.status in ('failed', 'timed_out') "
+            "where l.status = 'open' and r.status in ('failed', 'timed_out') and r.parent is null "
             "and (s.items_left is null or s.wants = 0) order by l.id"  # a fan-out with items has nothing to run but these
         )
         for run, step, _ in letters:
@@ -287,6 +290,8 @@ class Simulation:
         for number, run in enumerate(self.runs):
             verdicts.at_rest(self.fleet, run, self.story.graphs[number], run in self.cancelled)
             times.check(self.fleet, run, self.story.delays[number], self.story.deadlines[number])
+        for (child,) in self.fleet.database.query("select id from wf_run where parent_step is not null"):
+            verdicts.of_run(self.fleet, UUID(hex=child))
         verdicts.effects(self.fleet)
         verdicts.nobody_has_a_slot(self.fleet)
         if self.scheduled is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+from tests.simulation.families import family
 from tests.simulation.fans import Ask, Verb, asked, fanned
 from tests.unit.core.generators import KINDS, LATE_ENDS, PARAMETERS, WORDS, countable, definition_of, flat, names_of
 from wfcelery.definition.document import Definition
@@ -86,6 +87,7 @@ def story_of(seed: int) -> Story:
     story = _troubled(random, seed)
     story = _with_sleepers(story, Random(f"{seed} sleeps"))
     story = _with_fans(story, Random(f"{seed} fans"))
+    story = _with_families(story, Random(f"{seed} families"))
     story = _with_ends(story, Random(f"{seed} ends"))
     story = _with_pauses(story, Random(f"{seed} pauses"))
     story = _with_hands(story, Random(f"{seed} hands"))
@@ -190,6 +192,24 @@ def _with_fans(story: Story, random: Random) -> Story:
         delays=(*story.delays, *none),
         asks=tuple(ask for number, graph in enumerate(more, first) for ask in asked(random, number, graph["tasks"][0]["name"])),
         transactional=story.transactional | {name for name in names if random.random() < 0.15},
+    )
+
+
+def _with_families(story: Story, random: Random) -> Story:
+    """In some seeds there are besides runs that begin other runs."""
+    if random.random() < 0.7:
+        return story
+    first = len(story.graphs)
+    more = [family(random, number) for number in range(first, first + random.randint(1, 2))]
+    none = (None,) * len(more)
+    return replace(
+        story,
+        graphs=(*story.graphs, *more),
+        definitions=(*story.definitions, *map(definition_of, more)),
+        outcomes=(*story.outcomes, *({} for _ in more)),
+        cancels=(*story.cancels, *(_cancel(random, graph) for graph in more)),
+        deadlines=(*story.deadlines, *none),
+        delays=(*story.delays, *none),
     )
 
 

@@ -90,6 +90,8 @@ def something_moves_the_run(case: Case) -> Iterator[str]:
         return
     if case.run.status is RunStatus.PENDING and case.found.due_at is not None:
         return
+    if any(child.status not in RUN_ENDED for child in case.found.children):
+        return
     moving = (StepStatus.READY, StepStatus.RUNNING, StepStatus.REPORTED)
     rows = case.found.steps
     unborn = any(row.status is StepStatus.WAITING and row.items_left and (row.expanded or 0) < row.wants for row in rows)
