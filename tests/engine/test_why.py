@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.engine.machine import Machine
-from tests.store.rows import change, look
+from tests.store.rows import ago, change, look
 from wfcelery.engine import executing
 from wfcelery.engine.dispatching import drain
 from wfcelery.engine.ports import Call, CannotBegin, Outcome, Raised
@@ -35,6 +35,8 @@ def _kinds(machine: Machine) -> list[tuple[str, str | None]]:
 
 
 def _dispatched(machine: Machine) -> Machine:
+    """Begun, by a worker whose short lease is not over while we look."""
+    change(machine.database, f"update wf_worker set lease_until = {ago(machine.database, -600)}")
     executing.dispatch(machine.runtime, "default", machine.run)
     return machine
 
@@ -81,6 +83,15 @@ def test_a_ready_step_says_whether_its_queue_or_its_code_is_missing(database: Da
     assert _kinds(machine) == [("no_code", "pay")]
     change(database, "update wf_worker set queues = '[\"other\"]'")
     assert [cause.remedy for cause in _why(machine).causes] == ["celery -A APP worker -Q celery"]
+
+
+@pytest.mark.parametrize(("why", "kind"), [("hold:step:pay", "hold"), ("limit:bank", "limit"), ("other", "held")])
+def test_a_held_step_says_whether_a_person_or_a_limit_holds_it(database: Database, why: str, kind: str) -> None:
+    machine = Machine(database, PAY)
+    machine.keeps = False
+    _dispatched(machine)
+    change(database, "update wf_step set status = 'held', why = :why", why=why)
+    assert _kinds(machine) == [(kind, "pay")]
 
 
 def test_a_parked_call_names_the_workers_that_lack_its_code(database: Database) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from wfcelery.core.attempts import INCOMPATIBLE
+from wfcelery.core.gating import KINDS
 from wfcelery.core.rows import NO_ITEM
 from wfcelery.core.step_machine import PAUSED
 from wfcelery.service.views import View
@@ -25,7 +26,7 @@ class Cause(View):
     """One reason why a run goes no further, or goes on: since when, until when, and the command that helps, if one does.
 
     `kind` is a stable word: begins_later, nobody_begins, paused, ending, asked, put_aside, dead_letter, failed, ended, executing,
-    lost, retry, parked, no_worker, no_code, queued, held, sleep, event, approval, child, items, blocked, more.
+    lost, retry, parked, no_worker, no_code, queued, held, hold, limit, sleep, event, approval, child, items, blocked, more.
     """
 
     kind: str
@@ -146,13 +147,23 @@ def _of_step(around: Circumstances, step: StepRecord) -> Iterator[Cause]:
         case "ready":
             yield _ready(around, step)
         case "held" if step.why != PAUSED:
-            yield _cause("held", f"step {step.name} is held: {step.why}", str(around.run.id), step.name)
+            yield _held(around, step)
         case "waiting" if step.items_left is not None:
             yield from _items(around, step)
         case "waiting":
             yield _waiting(around, step)
         case _:
             pass
+
+
+def _held(around: Circumstances, step: StepRecord) -> Cause:
+    """By a person, or at a gate that it has to pass."""
+    id_, (word, _, key) = str(around.run.id), (step.why or "").partition(":")
+    if word == "hold":
+        return _cause("hold", f"step {step.name} is held, because somebody holds {key}", id_, step.name, remedy=f"wfcelery release {key}")
+    if word in KINDS:
+        return _cause("limit", f"step {step.name} waits for {word} {key}", id_, step.name, remedy="wfcelery limits list")
+    return _cause("held", f"step {step.name} is held: {step.why}", id_, step.name)
 
 
 def _executing(around: Circumstances, step: StepRecord) -> Cause:
