@@ -58,7 +58,7 @@ def test_six_verbs_on_the_command_line(here: Fleet) -> None:
     assert (shown["status"], shown["reason"], shown["allowed_actions"]) == (
         "paused",
         "month end",
-        ["resume", "cancel", "terminate", "move"],
+        ["resume", "cancel", "terminate", "move", "send_event"],
     )
     assert [deed["verb"] for deed in shown["audit"]] == ["pause"]
     assert "month end" in here.run("runs", "show", run)

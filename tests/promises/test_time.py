@@ -103,7 +103,7 @@ def test_a_run_that_has_not_begun_is_cancelled_at_once_and_says_who_asked(here: 
     assert here.query("select reason from wf_run where id = :run", run=here.id(run)) == [("operator cancel",)]
 
 
-@pytest.mark.promise("C23")
+@pytest.mark.promise("C11", "C23")
 def test_a_cancel_is_kept_until_somebody_can_do_it(alone: Here) -> None:
     """No worker, no broker: nothing could be told, and nothing is forgotten."""
     runs = [alone.start("double_twice.bind(1)"), alone.start("double_twice.bind(2)")]

@@ -23,10 +23,10 @@ from wfcelery.store.database import Tx
 
 # What a run can be asked for where it stands. What is asked of one that has moved on meanwhile changes nothing but its history.
 _ACTIONS: Mapping[str, Sequence[str]] = {
-    "pending": ("cancel", "terminate"),
-    "running": ("pause", "cancel", "terminate", "move"),
-    "waiting": ("pause", "cancel", "terminate", "move"),
-    "paused": ("resume", "cancel", "terminate", "move"),
+    "pending": ("cancel", "terminate", "send_event"),
+    "running": ("pause", "cancel", "terminate", "move", "send_event"),
+    "waiting": ("pause", "cancel", "terminate", "move", "send_event"),
+    "paused": ("resume", "cancel", "terminate", "move", "send_event"),
     "cancelling": ("terminate",),
     "succeeded": ("rerun", "replay"),
     "failed": ("retry", "rerun", "replay"),
