@@ -24,7 +24,7 @@ COMPATIBLE = {("key", "key"), ("key", "row"), ("row", "key")}
 SQLITE: Place = ("database", None, None)
 NO_UNIQUE_KEY = frozenset({"wf_inbox", "wf_wait"})  # but an id that is new each time
 KEYS_OF_A_RUN = frozenset({"wf_step", "wf_history"})  # the run is part of its keys
-NO_FOREIGN_KEY = frozenset({"wf_run", "wf_worker", "wf_definition", "wf_schedule"})
+NO_FOREIGN_KEY = frozenset({"wf_run", "wf_worker", "wf_definition", "wf_schedule", "wf_limit", "wf_limit_use"})
 PART = re.compile(r"\b(UPDATE|INSERT INTO|DELETE FROM|FROM|JOIN) (wf_\w+)\b")
 LOCKING = re.compile(r"\bFOR (NO KEY UPDATE|UPDATE|SHARE|KEY SHARE)\b")
 BORN = re.compile(  # (id, organization_id, run, …) or (run, …)
@@ -135,6 +135,9 @@ class Parsed:
             locks.add(((f"keys of {table}", born[1] if table in KEYS_OF_A_RUN else None, None), "row"))
         if table not in NO_FOREIGN_KEY:
             locks.add((("wf_run", None, None), "key"))
+        if "DO UPDATE" in self.text:  # or it changes the row that is there
+            locks.add(((table, None, None), "whole"))
+            return Footprint(frozenset({(table, None, None)}), frozenset({born, (table, None, None)}), frozenset(locks))
         return Footprint(writes=frozenset({born}), locks=frozenset(locks))
 
     def _places(self, table: str) -> frozenset[Place]:

@@ -28,7 +28,7 @@ from wfcelery.service.verifying import problems_of
 from wfcelery.store import definitions, due
 from wfcelery.store.claims import Claimed, claim, claim_group
 from wfcelery.store.database import Database
-from wfcelery.store.schema import Instant, dead_letter, event, history, inbox, run, schedule, step, wait, worker
+from wfcelery.store.schema import Instant, dead_letter, event, history, inbox, limit, limit_use, run, schedule, step, wait, worker
 from wfcelery.store.verifying import evidence
 
 TEXT = """
@@ -62,6 +62,11 @@ tasks:
   - {name: news, type: wait, event: news, timeout: 1h}
   - {name: only, action: x, after: news}
 """
+LOCKED = """
+name: locked
+tasks:
+  - {name: only, action: x, lock: till}
+"""
 NEW, FAILED = UUID(int=2**128 - 2), UUID(int=2**128 - 1)  # runs beside it: one that nobody has begun, one that has failed
 LISTENER = UUID(int=2**128 - 5)  # and one that waits for an event
 CHUNK = 2  # items born in one commit, so that `crates` has not all of its own yet
@@ -76,6 +81,8 @@ ORDERED_BY = {
     dead_letter: "x.run, x.name, x.item, x.episode",
     worker: "x.name, x.id",
     schedule: "x.name",
+    limit: "x.kind, x.key",
+    limit_use: "x.run",
     event: "x.name, x.data",
 }
 TABLES = tuple(ORDERED_BY)  # those that others point at come first
@@ -108,6 +115,7 @@ class Scene:
         self._own = database.engine.raw_connection()
         self.machine = Machine(database, TEXT)
         self.small = self._store_another(SMALL)
+        self.locked = self._store_another(LOCKED)
         self.listening = self._store_another(LISTENING)
         self.machine.runtime.settings = self.machine.runtime.settings.model_copy(update={"lease": 3600.0})
         self.machine.keeps = False

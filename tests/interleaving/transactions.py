@@ -17,6 +17,7 @@ from wfcelery.definition.values import dumps
 from wfcelery.engine import executing, scheduling
 from wfcelery.engine.apply import Keeping, apply
 from wfcelery.engine.dispatching import Inbox, begin
+from wfcelery.engine.gating import look_after
 from wfcelery.engine.runtime import Budget
 from wfcelery.engine.sweeping import Sweep
 from wfcelery.engine.waking import Waking, tell
@@ -32,6 +33,7 @@ from wfcelery.store.transactional import report
 ERROR = {"type": "Oops", "code": None, "message": "no luck"}
 BESIDE_IT, INSTEAD_OF_IT = UUID(int=2**128 - 4), UUID(int=2**128 - 3)  # schedules
 SENT = UUID(int=2**128 - 12)
+HOLDS, WAITS = UUID(int=2**128 - 20), UUID(int=2**128 - 21)  # runs that share a lock
 Side = int  # 0 or 1: two transactions of one kind are of two workers
 
 
@@ -350,6 +352,48 @@ def _hear(scene: Scene, side: Side) -> Callable[[], object]:
     return lambda: apply(scene.hands[side].runtime, LISTENER, Inbox("default"))
 
 
+def _lock_up(scene: Scene) -> None:
+    """A run has a lock, and executes the step that it is for; another waits for it."""
+    if look(scene.database, "select id from wf_run where workflow = 'locked'"):
+        return
+    for id_ in (HOLDS, WAITS):
+        started(scene.database, id=id_, workflow="locked", definition=scene.locked, input="{}")
+        apply(scene.hands[0].runtime, id_, Inbox("default"))
+    [(step,)] = look(scene.database, "select id from wf_step where run = :run", run=HOLDS)
+    scene.ids["holds"], scene.tokens["holds"] = UUID(str(step)), uuid4()
+    with scene.database.transaction() as tx:
+        assert isinstance(claim(tx, "default", scene.ids["holds"], scene.tokens["holds"], scene.hands[0].worker, "100:1", 0.0), Claimed)
+
+
+def _give_the_lock(scene: Scene) -> None:
+    """And the one that has waited has been told that it has it."""
+    _lock_up(scene)
+    _free(scene, 0)()
+
+
+def _cancel_who_waits(scene: Scene) -> None:
+    _lock_up(scene)
+    with scene.database.transaction() as tx:
+        inbox.put(tx, "default", WAITS, "cancel", {"reason": "enough", "by": None})
+
+
+def _free(scene: Scene, side: Side) -> Callable[[], object]:
+    fact = Succeeded(scene.ids["holds"], scene.tokens["holds"], "x")
+    return lambda: apply(scene.hands[side].runtime, HOLDS, (fact,))
+
+
+def _wait_no_more(scene: Scene, side: Side) -> Callable[[], object]:
+    return lambda: apply(scene.hands[side].runtime, WAITS, Inbox("default"))
+
+
+def _look_after(scene: Scene, side: Side) -> Callable[[], object]:
+    def looked() -> object:
+        with scene.database.transaction() as tx:
+            return look_after(tx, "default", ("lock", "till"))
+
+    return looked
+
+
 def _expand(scene: Scene, side: Side) -> Callable[[], object]:
     return lambda: apply(scene.hands[side].runtime, scene.run, (Expanded(scene.ids["crates"]),))
 
@@ -393,6 +437,10 @@ TRANSACTIONS = (
     Transaction("T10-hand-back", _hand_back, _put_a_cancel, ends="cancelled"),
     Transaction("T10-hand-back-paused", _hand_back, _put_a_pause),
     Transaction("T11-expand", _expand),
+    Transaction("T5-free", _free, _lock_up, locks=False),
+    Transaction("T10-drain-gate", _wait_no_more, _give_the_lock, locks=False),
+    Transaction("T10-drain-waiter", _wait_no_more, _cancel_who_waits, locks=False),
+    Transaction("T7-limits", _look_after, _lock_up, locks=False),
 )
 Pair = tuple[Transaction, Transaction]
 PAIRS: tuple[Pair, ...] = tuple(combinations_with_replacement(TRANSACTIONS, 2))
@@ -403,6 +451,7 @@ BESIDE = frozenset(
     {
         *("T1-start", "T1-begin", "T1-begin-ahead", "T7-ring-runs", "T7-slot", "T7-slot-cancel", "T9-put-for-another", "T9-send"),
         *("T10-drain-event", "T10-drain-retry"),
+        *("T5-free", "T7-limits", "T10-drain-gate", "T10-drain-waiter"),
     }
 )
 

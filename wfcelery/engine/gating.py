@@ -117,7 +117,10 @@ class _Gates:
         was_running = row.seen is not None and row.seen[0] is StepStatus.RUNNING
         if waits_at_a_gate(row) or (row.status in _HAS_IT and not was_running):
             return
-        self._give_back(self.uses.pop(row.id, []))
+        uses = self.uses.pop(row.id, [])
+        if row.seen is not None and row.seen[0] is StepStatus.HELD:  # it may have been told meanwhile, and need not be any more
+            inbox.take_back(self.tx, [use.id for use in uses if use.granted])
+        self._give_back(uses)
 
     def _judge(self, breaker: LimitRow, row: StepRow, *, failed: bool) -> None:
         """What the end of an attempt tells a breaker."""
@@ -250,5 +253,5 @@ class _Gates:
 
     def _tell(self, use: Use) -> Ring:
         said: dict[str, Any] = {"step": str(use.step), "kind": use.kind, "key": use.key}
-        inbox.put(self.tx, self.organization_id, use.run, "gate_opened", said)
+        inbox.put(self.tx, self.organization_id, use.run, "gate_opened", said, use.id)
         return RingRun(self.organization_id, use.run, use.queue)

@@ -14,7 +14,7 @@ from wfcelery.clock import uuid7
 from wfcelery.definition.values import dumps, loads
 from wfcelery.store.database import Tx
 from wfcelery.store.schema import Value, inbox, run
-from wfcelery.store.statements import Statement, by_the_way, clock, is_one_of, later, one
+from wfcelery.store.statements import Ids, Statement, among, by_the_way, clock, is_one_of, later, one
 
 RING_AFTER = 1.0  # seconds after which the sweep rings for a fact whose own ring was lost
 
@@ -64,6 +64,15 @@ def put_all(tx: Tx, runs: Sequence[tuple[str, UUID]], fact: str, data: dict[str,
     """The same for each of these (organization, run)."""
     text = dumps(data)
     tx.many(_PUT, [{"id": uuid7(), "organization_id": org, "run": run, "fact": fact, "data": text} for org, run in runs])
+
+
+_TAKE_BACK = Statement(sa.delete(inbox).where(among(inbox.c.id, one("ids", Ids))))
+
+
+def take_back(tx: Tx, ids: Sequence[UUID]) -> None:
+    """Facts that mean nothing any more, by their ids, whether they are still there or not."""
+    if ids:
+        tx.execute(_TAKE_BACK, {"ids": list(ids)})
 
 
 _HAND_ON = Statement(
