@@ -22,7 +22,7 @@ def fan_out(cli: Cli, run: str) -> dict[str, Any]:
 def test_items_are_added_to_a_fan_out_that_runs_until_somebody_ends_it(cli: Cli) -> None:
     run = start(cli, "many_naps", json.dumps({"seconds": [0, 60]}))
     eventually(lambda: items(cli, run) == ["succeeded", "running"], what="the second naps")
-    assert fan_out(cli, run)["allowed_actions"] == ["add_items", "complete_items"]
+    assert fan_out(cli, run)["allowed_actions"] == ["add_items", "complete_items", "cancel_step"]
 
     assert cli.json("runs", "add-items", run[-8:], "nap", "[60, 60]") == [
         {"asked": "add_items", "run": run[-8:], "step": "nap", "items": 2}

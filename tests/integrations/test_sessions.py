@@ -212,7 +212,7 @@ def test_a_cancel_waits_for_the_commit_as_a_start_does(rung: Rung, open_session:
     with open_session() as session:
         for each in (session, another_session):
             rung.runs.clear()
-            asking.ask(service.current(), UUID(run.id), "cancel", "changed my mind", session=each)
+            asking.tell(service.current(), UUID(run.id), "cancel", {"reason": "changed my mind", "by": None}, {"session": each})
             assert rung.runs == []
             each.commit()
             assert rung.runs == [run.id]
