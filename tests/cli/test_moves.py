@@ -32,6 +32,7 @@ def waiting(cli: Cli, name: str) -> str:
     return run
 
 
+@pytest.mark.promise("D24")
 def test_a_run_is_moved_to_a_newer_version_after_a_look_at_what_that_does(cli: Cli, tmp_path: Path) -> None:
     published(cli, tmp_path, "one-moved", "1", rest="3s")
     run = waiting(cli, "one-moved")
