@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Annotated
 
-from wfcelery import GiveUp, current_step, step, workflow
+from pydantic import BaseModel, SecretStr
+
+from wfcelery import GiveUp, Secret, current_step, step, workflow
+
+
+class Session(BaseModel):
+    user: str
+    token: SecretStr
 
 
 @step
@@ -21,6 +29,19 @@ def shout(text: str) -> str:
 @workflow
 def greeting(name: str) -> str:
     return shout(greet(name))
+
+
+@step
+def sign_in(user: str, password: Annotated[str, Secret()]) -> Session:
+    if user == "mallory":
+        raise GiveUp(f"wrong password {password}")
+    current_step().data.put("user", user)
+    return Session(user=user, token=SecretStr(f"token-{password}"))
+
+
+@workflow
+def signing_in(user: str, password: Annotated[str, Secret()]) -> Session:
+    return sign_in(user, password)
 
 
 @step

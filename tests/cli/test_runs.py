@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.eventually import eventually
 from tests.cli.command_line import FLOWS, Cli, ended, start
 from wfcelery.definition.built_in import BUILT_IN
-from wfcelery.store import reading
+from wfcelery.store import reading, run_data
 from wfcelery.store.database import Database
 
 
@@ -48,6 +48,26 @@ def test_show_tells_every_step_of_a_run_and_every_commit(cli: Cli) -> None:
     facts = [fact["fact"] for commit in commits for fact in commit["facts"]]
     assert facts.index("step_succeeded") < len(facts) - 1
     assert cli.lines("runs", "show", run, "--history")[0] == "version\tat\tfact\tstep\tmore"
+
+
+def test_what_people_are_shown_of_a_run_hides_its_secret_fields(cli: Cli, dev_url: str) -> None:
+    given = json.dumps({"user": "ada", "password": "canary-55"})
+    [printed] = cli.lines("-A", FLOWS, "runs", "start", "signing_in", given, "--wait", "--key", "s")
+    assert json.loads(printed) == {"user": "ada", "token": "***"}
+    [shown] = cli.json("runs", "show", "s", "--values")
+    assert (shown["input"], shown["output"]) == ({"user": "ada", "password": "***"}, {"user": "ada", "token": "***"})
+    assert shown["steps"][0]["input"] == {"user": "{{ parameters.user }}", "password": "***"}
+    assert cli.lines("runs", "show", "s", "--values")[0] == "of\tinput\toutput"
+    wrong = start(cli, "signing_in", json.dumps({"user": "mallory", "password": "canary-66"}))
+    assert "wrong password ***" in str(ended(cli, wrong))
+    with Database(dev_url).transaction() as tx:
+        [run] = reading.find_runs(tx, "s")
+        assert run_data.get(tx, run.id, "user") == ('"ada"', 1)
+    told = [
+        cli(*verb).stdout
+        for verb in (("runs", "show", "s", "--history"), ("runs", "show", wrong), ("runs", "list", "--json"), ("dead", "list"))
+    ]
+    assert not [text for text in (*told, str(shown)) if "canary" in text]
 
 
 def test_watch_ends_with_the_run_and_with_its_patience(cli: Cli) -> None:
