@@ -46,6 +46,14 @@ tasks:
   - {name: bad, action: bad}
 """
 
+UNDONE = """
+name: undone
+tasks:
+  - {name: first, action: first, compensate: back}
+  - {name: second, action: second, after: first, compensate: back}
+  - {name: bad, action: bad, after: second}
+"""
+
 OPEN = """
 name: open
 tasks:
@@ -95,6 +103,7 @@ def clean(database: Database) -> Clean:
     runs = {
         "order": _worked_off(database, ORDER, effects, _order),
         "failed": _worked_off(database, FAILED, effects, _failed),
+        "undone": _worked_off(database, UNDONE, effects, _failed),
     }
     with database.transaction() as tx:
         events.insert(tx, events.NewEvent(uuid7(), "default", "news", "today", "1"))

@@ -178,6 +178,10 @@ def _again(step: str, phase: str) -> Callable[[list[Effect]], list[Effect]]:
     return lambda found: found + [each for each in found if (each.step, each.phase) == (step, phase)]
 
 
+def _the_first_first(commits: dict[int, Facts]) -> None:
+    _of(commits, "run_compensating")[1]["steps"].reverse()
+
+
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 ENDED = ("order", "failed")
 
@@ -217,6 +221,10 @@ CORRUPTORS = [
     Corruptor(15, "an item's row is gone", sql("delete from wf_step where run = {order} and name = 'pack' and item = 2")),
     Corruptor(17, "an attempt was claimed after the run was ending", history("failed", _claimed_late)),
     Corruptor(18, "a timeout fired before its time", history("order", _timed_out_early)),
+    Corruptor(16, "what ended first was to be undone first", history("undone", _the_first_first)),
+    Corruptor(16, "a step says that it was undone, and was not", sql(
+        "update wf_step set status = 'succeeded' where run = {undone} and name = 'first'"
+    ), also=frozenset({32})),
     Corruptor(19, "a timer fired an hour early", sql(
         "update wf_wait set due_at = (select due_at from wf_wait as w where w.run = {open}) where run = {order}"
     )),

@@ -98,12 +98,12 @@ def bury_failure(draft: Draft, row: StepRow, fact: Failed) -> None:
 
 def is_handled(draft: Draft, row: StepRow, how: str) -> bool:
     """Whether the run goes on although this step, or item, has failed for good."""
+    node = draft.plan.nodes[row.name]
+    if node.closes:
+        return False
     if ended_by_itself(draft.plan, draft.run):  # it wants nothing of this step any more
         return True
-    if row.item != NO_ITEM:
-        return fan_out.is_handled(draft, row, how)
-    node = draft.plan.nodes[row.name]
-    return node.on_error == "continue" or how in node.handles
+    return fan_out.is_handled(draft, row, how) if row.item != NO_ITEM else node.takes_care_of(how)
 
 
 def _reason(node: Node, fact: Failed) -> str:
@@ -150,7 +150,7 @@ def put_back(draft: Draft, row: StepRow, delay: float, what: str, **more: Any) -
     """An attempt is over and another shall follow, unless the run is ending."""
     attempt, where = row.attempt, whence(row)
     row.token = row.claimed_by = row.child = None
-    if draft.run.ending is not None:
+    if draft.run.ending is not None and not draft.plan.nodes[row.name].closes:
         draft.move(row, StepStatus.CANCELLED, "stopped:ready")
         draft.note(what, row, attempt=attempt, then="cancelled", **where, **more)
         if row.item != NO_ITEM:

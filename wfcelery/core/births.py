@@ -28,7 +28,15 @@ def open_fan_out(draft: Draft, node: Node, row: StepRow) -> None:
     """The list is known now: the row that waits, and the first items."""
     assert node.with_items is not None
     whole = node.with_items.render(draft.scope(node.with_items.copies), references=True)
-    items = _made(draft, node, _listed(draft, node, whole))
+    _open(draft, node, row, _made(draft, node, _listed(draft, node, whole)), whole)
+
+
+def open_made(draft: Draft, node: Node, row: StepRow, items: list[Any]) -> None:
+    """A fan-out whose items are made by us, and by no template."""
+    _open(draft, node, row, items, None)
+
+
+def _open(draft: Draft, node: Node, row: StepRow, items: list[Any], whole: Any) -> None:
     draft.run.open_steps += 1
     row.wants = row.items_left = len(items)
     row.expanded = row.skipped = 0
@@ -69,9 +77,9 @@ def on_expanded(draft: Draft, fact: Expanded) -> None:
     row = draft.by_id(fact.fan_out)
     if row is None or row.status is not StepStatus.WAITING or row.expanded is None or row.expanded >= row.wants:
         return
-    if draft.run.ending is not None or not fan_out.is_open(row):
-        return
     node = draft.plan.nodes[row.name]
+    if (draft.run.ending is not None and not node.closes) or not fan_out.is_open(row):
+        return
     items = _unborn(draft, node, row)
     if backlog.rest(row) is not None:
         backlog.keep(row, remaining=items[CHUNK:], repeated=backlog.again(row))
@@ -140,7 +148,7 @@ def _listed(draft: Draft, node: Node, whole: Any) -> list[Any]:
 
 
 def _is_made(node: Node) -> bool:
-    return node.filter is not None or node.batch_size is not None
+    return node.filter is not None or node.batch_size is not None or node.undoes is not None
 
 
 def _made(draft: Draft, node: Node, items: list[Any]) -> list[Any]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from wfcelery.core import closing
 from wfcelery.core.children import awaits_child, part_with
 from wfcelery.core.draft import Draft, digest
 from wfcelery.core.events import CompleteAsked, SkipAsked
-from wfcelery.core.reopening import TOLD, clear, go_on, reopen_run
+from wfcelery.core.reopening import TOLD, UNDONE, clear, go_on, reopen_run
 from wfcelery.core.rows import StepRow
 from wfcelery.core.states import RUN_ENDED, UNDER_WAY, RunStatus, StepStatus
 from wfcelery.core.step_machine import OPERATOR, end, ended_by_itself
@@ -91,6 +92,10 @@ def _taken(draft: Draft, verb: str, task: str, by: str | None) -> StepRow | None
     why = refusal(run, row)
     if node is not None and (node.kind == "gate" or node.ends_run):
         why = "it is no step"
+    elif node is not None and node.closes:
+        why = "it belongs to the end of the run: retry its dead letter"
+    elif run.status in RUN_ENDED and closing.has_undone(draft):
+        why = UNDONE
     elif ended_by_itself(draft.plan, run):
         why = "the run has come to its end by itself"
     elif run.status in RUN_ENDED and run.parent is not None:

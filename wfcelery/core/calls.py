@@ -222,7 +222,7 @@ def _error(callee: Callee, fact: ChildEnded) -> dict[str, Any]:
 def _cancelled(draft: Draft, row: StepRow, why: str | None) -> None:
     if row.item != NO_ITEM:
         draft.move(row, StepStatus.CANCELLED, f"{fan_out.label_of(draft, row)}:ready")
-        draft.note("step_cancelled", row, why=row.why)
+        draft.note("step_cancelled", row, why=row.why, failures=row.failures or None)
         fan_out.item_closed(draft, row)
         return
     close_wait(draft, row)

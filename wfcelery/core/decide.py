@@ -18,6 +18,7 @@ from wfcelery.core import (
     births,
     by_hand,
     calls,
+    closing,
     event_machine,
     fan_out,
     holding,
@@ -71,6 +72,7 @@ from wfcelery.core.events import (
 )
 from wfcelery.core.reaching import reach
 from wfcelery.core.rows import NO_ITEM, RunRow, Slice, StepRow
+from wfcelery.core.settling import settle
 from wfcelery.core.states import RUN_ENDED, RunStatus, StepStatus
 from wfcelery.core.step_machine import OPERATOR, hand_back, is_current, skip
 from wfcelery.definition.plan import Edge, Node
@@ -145,7 +147,7 @@ def decide(view: Slice, facts: Sequence[Fact], mint: Callable[[], UUID]) -> Deci
         if not draft.facts:
             return Decision.ignore(view.run, f"nothing new for a run that is {view.run.status}")
         sections.hold_inside(draft)
-        run_machine.settle(draft)
+        settle(draft)
     except NeedMore as need:
         return need.missing
     return draft.decision
@@ -190,7 +192,7 @@ def give_back(view: Slice, kept: tuple[UUID, UUID], facts: Sequence[Fact], mint:
                 _advance(draft)
             _HANDLERS[type(fact)](draft, fact)
         _advance_at_last(draft)
-        run_machine.settle(draft)
+        settle(draft)
     except NeedMore as need:
         return need.missing
     return draft.decision
@@ -258,10 +260,13 @@ def _advance(draft: Draft) -> None:
             reopening.reach_anew(draft, draft.anew.popleft())
             continue
         node, how = draft.ended.popleft()
+        if node.closes:
+            closing.on_end(draft, node, how)
+            continue
         if draft.run.ending is not None:
             _leave(draft, node, how)
             continue
-        if how in ("failed", "timed_out") and node.on_error != "continue" and how not in node.handles:
+        if how in ("failed", "timed_out") and not node.takes_care_of(how):
             _stop(draft, node, how)
             continue
         if how == "cancelled" and (error := withdrawing.stops(draft, node)) is not None:

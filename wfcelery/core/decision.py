@@ -158,3 +158,6 @@ class Missing:
     loose: bool = False
     waits: bool = False  # the open waits of the run
     approvals: bool = False  # its open approvals
+    items: frozenset[str] = frozenset()
+    story: bool = False
+    line: int = 0

@@ -14,7 +14,7 @@ from uuid import UUID
 from wfcelery.core.asking import DECIDED
 from wfcelery.core.decision import Decision, Missing, RingRun, RingStep
 from wfcelery.core.events import TakenOver, WaitCame, note
-from wfcelery.core.rows import NO_ITEM, ApprovalRow, Called, Ended, RunRow, Slice, StepRow, WaitKind, WaitRow
+from wfcelery.core.rows import NO_ITEM, ApprovalRow, Called, Ended, ItemRow, RunRow, Slice, StepRow, Story, WaitKind, WaitRow
 from wfcelery.core.states import STEP_ENDED, STEP_TABLE, StepStatus
 from wfcelery.definition.plan import Node, Plan
 from wfcelery.definition.values import MISSING, dumps
@@ -49,6 +49,9 @@ class Draft:
         self.facts = self.decision.facts
         self.approvals: dict[UUID, ApprovalRow | None] = {}  # by step
         self.overdue: list[WaitCame] = []  # approvals whose deadline has passed, unless an answer came before it
+        self.terminated = False  # by one of the facts of this decision
+        self.laid_out: list[StepRow] = []  # what this decision found to be done before the run ends, and what of it is begun:
+        self.taken_up: set[UUID] = set()
         self._written: dict[UUID, None] = {}  # in the order of their writing
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -128,6 +131,24 @@ class Draft:
         if self.view.stopped is None:
             raise NeedMore(Missing(stopped=True))
         return [self._copy(row) for row in self.view.stopped]
+
+    def items_of(self, name: str) -> list[ItemRow]:
+        """How the items of a fan-out stand that is over."""
+        if name not in self.view.items:
+            raise NeedMore(Missing(items=frozenset({name})))
+        return self.view.items[name]
+
+    def story(self) -> Story:
+        """What the history says of the order in which tasks have ended."""
+        if self.view.story is None:
+            raise NeedMore(Missing(story=True))
+        return self.view.story
+
+    def line(self, number: int) -> list[StepRow]:
+        """The next so many rows of what is to be done before the run ends, in their order."""
+        if self.view.line is None or (self.view.line_asked < number and len(self.view.line) == self.view.line_asked):
+            raise NeedMore(Missing(line=number))
+        return [self._copy(row) for row in self.view.line]
 
     def scope(self, tasks: Iterable[str], **more: Any) -> dict[str, Any]:
         """What an expression sees: parameters, variables, the ends of the tasks it names, and the run itself."""

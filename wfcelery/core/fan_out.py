@@ -55,7 +55,7 @@ def is_waiting(row: StepRow) -> bool:
 
 def unhandled(node: Node, how: str) -> str | None:
     """What a fan-out's row says of a failure: whether it stops the run."""
-    return None if how in node.handles or node.on_error == "continue" else "unhandled"
+    return None if node.takes_care_of(how) else "unhandled"
 
 
 def in_flight(row: StepRow) -> int:
@@ -152,11 +152,13 @@ def is_handled(draft: Draft, item: StepRow, how: str) -> bool:
     assert item.fan_out is not None
     row = _own(draft, item.fan_out)
     node, why = draft.plan.nodes[row.name], row.why or ""
+    if node.closes:
+        return False
     if why in _WAS_DECIDED or why in _SUCCEEDS or why in ("closing:rest", "closing:asked"):
         return True
     if why.startswith("failing:"):
         how = why.removeprefix("failing:")
-    return node.on_error == "continue" or how in node.handles or not is_lost(node, row, failed=1, ended=1)
+    return node.takes_care_of(how) or not is_lost(node, row, failed=1, ended=1)
 
 
 def item_closed(draft: Draft, item: StepRow) -> None:
@@ -182,7 +184,7 @@ def item_put_back(draft: Draft, item: StepRow) -> None:
 def items_handed_back(draft: Draft, fan_out: UUID, back: list[StepRow]) -> None:
     """Items of a group that were claimed and not begun: no attempt is counted."""
     row = _own(draft, fan_out)
-    closing = not is_open(row) or draft.run.ending is not None
+    closing = not is_open(row) or _is_stopped(draft, row)
     for item in back:
         item.token = item.claimed_by = item.child = None
         item.attempt -= 1
@@ -301,7 +303,7 @@ def _count(draft: Draft, row: StepRow, ended: int) -> None:
         return
     if row.items_left == 0 and row.status is StepStatus.WAITING:
         _end(draft, row)
-    elif is_waiting(row) and draft.run.ending is None and draft.run.status is not RunStatus.PAUSED:
+    elif is_waiting(row) and not _is_stopped(draft, row) and draft.run.status is not RunStatus.PAUSED:
         let_go(draft, row, ended)
 
 
@@ -333,8 +335,18 @@ def _let(draft: Draft, row: StepRow, first: int, last: int) -> None:
     draft.note("items_let_go", row, first=first, last=last)
 
 
+def _is_stopped(draft: Draft, row: StepRow) -> bool:
+    """Whether the run is being ended, and this is no part of what it does before."""
+    return draft.run.ending is not None and not draft.plan.nodes[row.name].closes
+
+
 def _end(draft: Draft, row: StepRow) -> None:
-    if row.why is None:
+    if row.why is None and row.blockers and draft.plan.nodes[row.name].closes:  # the others were tried, but not all went well
+        row.error = {"type": "Failed", "code": None, "message": f"{row.blockers} of {row.wants} items could not be undone"}
+        draft.move(row, StepStatus.FAILED, "unhandled")
+        draft.note("step_failed", row, error=row.error)
+        end(draft, row, "failed")
+    elif row.why is None:
         row.output = None
         draft.move(row, StepStatus.SUCCEEDED)
         draft.note("step_succeeded", row)

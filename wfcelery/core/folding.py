@@ -136,6 +136,10 @@ def _run_is(status: RunStatus) -> Callable[[Folded, Mapping[str, Any]], None]:
     return told
 
 
+def _resumed(state: Folded, _: Mapping[str, Any]) -> None:
+    state.status = RunStatus.RUNNING if state.ending is None else RunStatus.COMPENSATING
+
+
 def _ending(state: Folded, fact: Mapping[str, Any]) -> None:
     state.ending, state.status = fact["ending"], RunStatus.CANCELLING
 
@@ -208,7 +212,9 @@ _FACTS: dict[str, Callable[[Folded, Mapping[str, Any]], None]] = {
     "run_ending": _ending,
     "run_reopened": _reopened,
     "run_paused": _run_is(RunStatus.PAUSED),
-    "run_resumed": _run_is(RunStatus.RUNNING),
+    "run_resumed": _resumed,
+    "run_compensating": _run_is(RunStatus.COMPENSATING),
+    "run_terminated": _nothing,
     "run_healed": _nothing,
     "run_succeeded": _run_is(RunStatus.SUCCEEDED),
     "run_failed": _run_is(RunStatus.FAILED),
@@ -223,6 +229,7 @@ _FACTS: dict[str, Callable[[Folded, Mapping[str, Any]], None]] = {
     "step_taken_over": _becomes(StepStatus.SUCCEEDED),
     "step_succeeded": _becomes(StepStatus.SUCCEEDED),
     "step_cancelled": _becomes(StepStatus.CANCELLED),
+    "step_compensated": _becomes(StepStatus.COMPENSATED),
     "step_failed": _failed(StepStatus.FAILED),
     "step_timed_out": _failed(StepStatus.TIMED_OUT),
     "step_retried": _put_back("failures"),

@@ -16,7 +16,7 @@ from wfcelery.core.fan_out import in_flight, is_waiting, let_go, ring_for_all
 from wfcelery.core.rows import NO_ITEM, StepRow
 from wfcelery.core.run_machine import become
 from wfcelery.core.states import RunStatus, StepStatus
-from wfcelery.core.step_machine import PAUSED
+from wfcelery.core.step_machine import PAUSED, is_compensating
 
 QUOTA = "quota"  # the reason of a pause that ends when there is quota again
 _GOING_ON = (RunStatus.RUNNING, RunStatus.WAITING)
@@ -24,7 +24,8 @@ _GOING_ON = (RunStatus.RUNNING, RunStatus.WAITING)
 
 def on_pause_asked(draft: Draft, fact: PauseAsked) -> None:
     """Hold everything that could be claimed; a run that has not begun, or is over, or about to be, refuses."""
-    if draft.run.status not in _GOING_ON or draft.run.ending is not None:
+    run = draft.run
+    if run.status is not RunStatus.COMPENSATING and (run.status not in _GOING_ON or run.ending is not None):
         _refuse(draft, "pause", fact.by)
         return
     pause(draft, fact)
@@ -50,10 +51,11 @@ def pause(draft: Draft, fact: PauseAsked) -> None:
 def on_resume_asked(draft: Draft, fact: ResumeAsked) -> None:
     """Let go what was held because of the pause, and as many items as their fan-outs have room for."""
     run = draft.run
-    if run.status is not RunStatus.PAUSED or run.ending is not None:
+    compensating = is_compensating(draft)
+    if run.status is not RunStatus.PAUSED or (run.ending is not None and not compensating):
         _refuse(draft, "resume", fact.by)
         return
-    become(draft, RunStatus.RUNNING)
+    become(draft, RunStatus.COMPENSATING if compensating else RunStatus.RUNNING)
     run.reason = None
     draft.decision.resumes = None, None
     draft.note("run_resumed", by=fact.by)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from wfcelery.core import approval_machine, births, calls, event_machine, regions, sections, wait_machine
 from wfcelery.core.draft import Draft, digest
 from wfcelery.core.gating import gates_of
@@ -52,13 +54,22 @@ def _begin(draft: Draft, node: Node, row: StepRow) -> None:
         end(draft, row, "succeeded")
     else:
         if node.input is not None:
-            scope = {} if node.input.only_refers else draft.scope(node.input.copies)
+            scope = {} if node.input.only_refers else draft.scope(node.input.copies, **_of_end(draft, node))
             row.input = node.input.render(scope, references=True)
         row.queue, row.priority = node.queue, node.priority
         row.delay = None
         row.gates = gates_of(draft, node) if node.gates else None
         draft.run.open_steps += 1
         offer(draft, row)
+
+
+def _of_end(draft: Draft, node: Node) -> dict[str, Any]:
+    """What a hook sees beside what every step sees: how the run will end, and its error."""
+    if node.hook is None:
+        return {}
+    system = {**draft.scope(())["system"], "ending": str(draft.run.ending)}
+    error = {name: (draft.run.error or {}).get(name) for name in ("type", "code", "message", "step")}
+    return {"system": system, "error": error}
 
 
 def _stillborn(draft: Draft, node: Node, row: StepRow, problem: ValueProblem) -> None:
@@ -70,5 +81,5 @@ def _stillborn(draft: Draft, node: Node, row: StepRow, problem: ValueProblem) ->
         row.error = dict(problem.error)
     draft.move(row, StepStatus.FAILED)
     draft.note("step_failed", row, error=row.error)
-    bury(draft, row, "non_retryable", handled="failed" in node.handles or node.on_error == "continue")
+    bury(draft, row, "non_retryable", handled=node.takes_care_of("failed"))
     end(draft, row, "failed")

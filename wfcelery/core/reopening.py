@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import chain
 
-from wfcelery.core import backlog, fan_out, sections
+from wfcelery.core import backlog, closing, fan_out, sections
 from wfcelery.core.asking import refusal
 from wfcelery.core.calls import call_again
 from wfcelery.core.draft import Draft, ranges
@@ -23,8 +23,10 @@ from wfcelery.core.run_machine import become
 from wfcelery.core.states import RUN_ENDED, RunStatus, StepStatus
 from wfcelery.core.step_machine import OPERATOR, ended_by_itself
 from wfcelery.core.wait_machine import open_wait
+from wfcelery.definition.plan import Plan
 
 TOLD = "its parent has been told of its end; what can be tried again is the call"
+UNDONE = "what the run had done was undone"
 _MAY_GO_ON = (RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.RUNNING, RunStatus.WAITING)
 _FAILED = (StepStatus.FAILED, StepStatus.TIMED_OUT)
 
@@ -35,8 +37,15 @@ def on_retry_asked(draft: Draft, fact: RetryAsked) -> None:
     failed = row is not None and row.status in (StepStatus.FAILED, StepStatus.TIMED_OUT)
     ended = run.status in RUN_ENDED
     over = run.status not in _MAY_GO_ON or (run.ending is not None and not ended) or ended_by_itself(draft.plan, run)
-    if row is None or not failed or over or (ended and run.parent is not None):
-        draft.note("retry_refused", row, by=fact.by)
+    if row is None or not failed or (ended and run.parent is not None):
+        draft.note("retry_refused", row, why=TOLD if failed else None, by=fact.by)
+        return
+    if draft.plan.nodes[row.name].closes:
+        _close_again(draft, row, fact.by)
+        return
+    if over or (ended and closing.has_undone(draft)):
+        why = "the run is paused; resume it first" if run.status is RunStatus.PAUSED else None if over else UNDONE
+        draft.note("retry_refused", row, why=why, by=fact.by)
         return
     if row.item == NO_ITEM and row.wants and row.items_left is not None:
         on_rerun_asked(draft, RerunAsked(row.name, fact.by))  # the fan-out itself has nothing to run
@@ -60,6 +69,8 @@ def on_rerun_asked(draft: Draft, fact: RerunAsked) -> None:
     run = draft.run
     row = draft.step(fact.task) if fact.task in draft.plan.nodes else None
     why = refusal("rerun_failed", run, row) or (TOLD if run.status in RUN_ENDED and run.parent is not None else None)
+    if why is None and run.status in RUN_ENDED and closing.has_undone(draft):
+        why = UNDONE
     if why is not None or row is None:
         draft.note("retry_refused", step=fact.task, why=why, by=fact.by)
         return
@@ -89,6 +100,7 @@ def on_run_retry_asked(draft: Draft, fact: RunRetryAsked) -> None:
     run, stopped = draft.run, draft.stopped_rows()
     ended = run.status in RUN_ENDED
     standing = [row for row in stopped if row.item == NO_ITEM and row.why == "unhandled" and row.status in _FAILED]
+    standing = [row for row in standing if not draft.plan.nodes[row.name].closes]
     again = [(row, found) for row in standing if (found := _items_to_run(draft, row, stopped)) is not None]
     why: str | None = None
     if run.status not in _MAY_GO_ON or (run.ending is not None and not ended):
@@ -97,6 +109,8 @@ def on_run_retry_asked(draft: Draft, fact: RunRetryAsked) -> None:
         why = "the run has come to its end by itself"
     elif ended and run.parent is not None:
         why = TOLD
+    elif ended and closing.has_undone(draft):
+        why = UNDONE
     elif not again and not (stopped and run.status is RunStatus.TIMED_OUT):
         why = "nothing of it has failed that could be tried again"
     if why is not None:
@@ -122,6 +136,27 @@ def _items_to_run(draft: Draft, row: StepRow, stopped: list[StepRow]) -> list[St
     return None if lost or not failed else failed
 
 
+def _close_again(draft: Draft, row: StepRow, by: str | None) -> None:
+    """A compensation or a hook that failed for good is tried again, once its run has ended; the run ends then as it did before."""
+    if draft.run.status not in RUN_ENDED:
+        draft.note("retry_refused", row, why=f"the run is {draft.run.status}", by=by)
+        return
+    stopped = draft.stopped_rows()
+    if row.item != NO_ITEM and not _stands(draft, row):
+        draft.note("retry_refused", row, by=by)
+        return
+    become(draft, RunStatus.COMPENSATING)
+    draft.note("run_compensating", steps=[row.name], by=by)
+    draft.decision.retried.append(row.id)
+    if row.item != NO_ITEM:
+        _item_again(draft, row, stopped, by)
+    elif row.attempt:
+        _again(draft, row, by)
+    else:
+        row.why = row.error = None
+        closing.take_up(draft, row)
+
+
 def reopen_run(draft: Draft, by: str | None) -> None:
     """A run that has ended goes on."""
     run = draft.run
@@ -135,7 +170,7 @@ def go_on(draft: Draft, stopped: list[StepRow], ended: bool) -> None:
     """What the end of the run had closed goes on; what nobody retried stands."""
     if ended:
         _reopen_stopped(draft, stopped)
-    draft.run.error = _what_stands(row for row in stopped if row not in draft.anew)
+    draft.run.error = _what_stands(draft.plan, (row for row in stopped if row not in draft.anew))
 
 
 def _stands(draft: Draft, row: StepRow) -> bool:
@@ -238,7 +273,7 @@ def _reopen_stopped(draft: Draft, stopped: list[StepRow]) -> None:
     """What the end of the run closed goes on where it stood; what ended meanwhile leads on now."""
     for row in stopped:
         why = row.why or ""
-        if row.item != NO_ITEM:
+        if row.item != NO_ITEM or draft.plan.nodes[row.name].closes:
             continue
         if row.status is StepStatus.CANCELLED and why.startswith("stopped:"):
             if draft.plan.nodes[row.name].fans_out and row.items_left is not None:
@@ -309,10 +344,11 @@ def _open_again(draft: Draft, row: StepRow) -> None:
         draft.ring_step(row, draft.plan.nodes[row.name].action)
 
 
-def _what_stands(stopped: Iterable[StepRow]) -> dict[str, object] | None:
+def _what_stands(plan: Plan, stopped: Iterable[StepRow]) -> dict[str, object] | None:
     """Another failure that nobody has retried, or a step that somebody cancelled: the run goes on and ends with it."""
     for row in stopped:
-        if row.item == NO_ITEM and row.why == "unhandled" and row.status in (*_FAILED, StepStatus.CANCELLED):
+        bad = row.status in (*_FAILED, StepStatus.CANCELLED) and not plan.nodes[row.name].closes
+        if row.item == NO_ITEM and row.why == "unhandled" and bad:
             return {"type": "Failed", "code": None, "message": "", **(row.error or {}), "step": row.name}
     return None
 

@@ -165,6 +165,23 @@ class Limits:
     input: int = 1_048_576
 
 
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """As much of one item of a fan-out as says whether it is to be undone."""
+
+    item: int
+    status: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What the history says of a run that has come to its end: its tasks in the order in which they ended."""
+
+    ended: tuple[str, ...]
+    terminated: bool = False  # somebody wanted it to end at once: nothing is done any more
+
+
 @dataclass(slots=True)
 class Slice:
     """What one decision needs. A step that is not in `steps` is unknown; one that maps to None has no row.
@@ -185,3 +202,7 @@ class Slice:
     called: dict[str, Called | None] = field(default_factory=dict)  # by signature, or else by name; None: there is none
     loose: list[tuple[UUID, str]] | None = None  # open children that no step waits for, each with the name of its task
     limits: Limits = Limits()
+    items: dict[str, list[ItemRow]] = field(default_factory=dict)  # by task: how its items stand
+    story: Story | None = None  # what the history says of the order of ends
+    line: list[StepRow] | None = None  # the next of what is still to be done before the run ends (`core.closing`)
+    line_asked: int = 0  # how many of them were asked for

@@ -10,17 +10,16 @@ from __future__ import annotations
 from typing import Any
 
 from wfcelery.core import continuing, fan_out
-from wfcelery.core.children import awaits_child, part_with, part_with_loose, tell_all, tell_parent
-from wfcelery.core.draft import Draft, digest
+from wfcelery.core.children import awaits_child, part_with, part_with_loose, tell_all
+from wfcelery.core.draft import Draft
 from wfcelery.core.events import CancelAsked, DeadlinePassed, GracePassed, TerminateAsked
 from wfcelery.core.rows import NO_ITEM, StepRow
-from wfcelery.core.sections import leave_all
 from wfcelery.core.states import RUN_ENDED, RUN_TABLE, STEP_ENDED, RunStatus, StepStatus
 from wfcelery.core.step_machine import end, stood
 from wfcelery.core.wait_machine import close_wait
 from wfcelery.definition.plan import Node
 from wfcelery.definition.values import as_text
-from wfcelery.errors import IllegalTransition, ValueProblem
+from wfcelery.errors import IllegalTransition
 
 GRACE = 30.0  # seconds that a cancelling run waits for what is under way
 _RUN_MOVES = {was: frozenset().union(*ways.values()) for was, ways in RUN_TABLE.items()}
@@ -100,6 +99,10 @@ def on_terminate_asked(draft: Draft, fact: TerminateAsked) -> None:
     _give_up_the_next(draft, fact.reason)
     bring_to_end(draft, RunStatus.CANCELLED, None, fact.reason)
     tell_all(draft, "terminate", reason=fact.reason, by=fact.by)
+    draft.terminated = True
+    if draft.plan.closes:
+        draft.note("run_terminated", by=fact.by)
+        _close_open_rows(draft)
     _fence(draft, "terminate")
 
 
@@ -136,48 +139,3 @@ def _fence(draft: Draft, why: str) -> None:
                 fan_out.item_closed(draft, row)
             else:
                 end(draft, row, "cancelled")
-
-
-def settle(draft: Draft) -> None:
-    """After everything that led on has led on: is the run over, waiting, or going on?"""
-    run = draft.run
-    if run.status in RUN_ENDED:
-        return
-    if run.ending is not None:
-        if run.open_steps == 0:
-            _finish(draft, run.ending)
-        elif run.status is not RunStatus.CANCELLING:
-            become(draft, RunStatus.CANCELLING)
-            draft.decision.grace = GRACE
-    elif run.open_steps == 0:
-        _succeed(draft)
-    elif run.status is not RunStatus.PAUSED:
-        become(draft, RunStatus.WAITING if run.open_waits == run.open_steps else RunStatus.RUNNING)
-
-
-def _succeed(draft: Draft) -> None:
-    plan = draft.plan
-    part_with_loose(draft)
-    if draft.run.error is not None:  # a retried run whose other failures nobody has retried
-        bring_to_end(draft, RunStatus.FAILED, None, f"step {draft.run.error.get('step')} failed")
-        _finish(draft, RunStatus.FAILED)
-        return
-    if plan.output is not None:
-        try:
-            draft.run.output = plan.output.render(draft.scope(plan.output.tasks))
-        except ValueProblem as problem:
-            draft.run.error = {"type": "ExpressionError", "code": None, "message": str(problem)[:500], "step": "output"}
-            _finish(draft, RunStatus.FAILED)
-            return
-    _finish(draft, RunStatus.SUCCEEDED)
-
-
-def _finish(draft: Draft, status: RunStatus) -> None:
-    become(draft, status)
-    draft.decision.ended = True
-    leave_all(draft)
-    value = digest(draft.run.output) if status is RunStatus.SUCCEEDED else None
-    continued = continuing.continued(draft) if status is RunStatus.SUCCEEDED else None
-    if continued is None:  # else the last of the runs that go on for this one tells
-        tell_parent(draft)
-    draft.note(f"run_{status}", value=value, error=draft.run.error, continued_as=continued)

@@ -12,13 +12,15 @@ from enum import StrEnum
 
 
 class RunStatus(StrEnum):
-    """Where a run stands. `cancelling` is every run that is being brought to an end before its own, `paused` one that somebody stopped."""
+    """Where a run stands. `cancelling` is every run that is being brought to an end before its own, `paused` one that somebody stopped,
+    `compensating` one whose end is decided, and that has compensations or hooks to carry out before it."""
 
     PENDING = "pending"
     RUNNING = "running"
     WAITING = "waiting"
     PAUSED = "paused"
     CANCELLING = "cancelling"
+    COMPENSATING = "compensating"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -39,6 +41,7 @@ class StepStatus(StrEnum):
     SKIPPED = "skipped"
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"
+    COMPENSATED = "compensated"
 
 
 class WaitStatus(StrEnum):
@@ -51,7 +54,16 @@ class WaitStatus(StrEnum):
 
 
 RUN_ENDED = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT})
-STEP_ENDED = frozenset({StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED, StepStatus.TIMED_OUT})
+STEP_ENDED = frozenset(
+    {
+        StepStatus.SUCCEEDED,
+        StepStatus.FAILED,
+        StepStatus.SKIPPED,
+        StepStatus.CANCELLED,
+        StepStatus.TIMED_OUT,
+        StepStatus.COMPENSATED,
+    }
+)
 STEP_OPEN = frozenset({StepStatus.READY, StepStatus.HELD, StepStatus.RUNNING, StepStatus.REPORTED, StepStatus.WAITING})
 UNDER_WAY = frozenset({StepStatus.RUNNING, StepStatus.REPORTED})
 
@@ -65,6 +77,7 @@ RUN_TABLE: Mapping[RunStatus | None, Mapping[str, frozenset[RunStatus]]] = {
         "begun and paused": frozenset({RunStatus.PAUSED}),
         "cancel": frozenset({RunStatus.CANCELLED}),
         "deadline": frozenset({RunStatus.TIMED_OUT}),
+        "an end with hooks": frozenset({RunStatus.COMPENSATING}),
     },
     RunStatus.RUNNING: {
         "only waits are open": frozenset({RunStatus.WAITING}),
@@ -74,6 +87,7 @@ RUN_TABLE: Mapping[RunStatus | None, Mapping[str, frozenset[RunStatus]]] = {
         "end": frozenset({RunStatus.CANCELLING, RunStatus.SUCCEEDED}),
         "deadline": frozenset({RunStatus.CANCELLING, RunStatus.TIMED_OUT}),
         "nothing is open": frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED}),
+        "an end with compensations or hooks": frozenset({RunStatus.COMPENSATING}),
     },
     RunStatus.WAITING: {
         "a wait ended": frozenset({RunStatus.RUNNING, RunStatus.SUCCEEDED, RunStatus.FAILED}),
@@ -81,9 +95,11 @@ RUN_TABLE: Mapping[RunStatus | None, Mapping[str, frozenset[RunStatus]]] = {
         "cancel": frozenset({RunStatus.CANCELLING, RunStatus.CANCELLED}),
         "deadline": frozenset({RunStatus.CANCELLING, RunStatus.TIMED_OUT}),
         "failure that nothing handles": frozenset({RunStatus.CANCELLING, RunStatus.FAILED}),
+        "an end with compensations or hooks": frozenset({RunStatus.COMPENSATING}),
     },
     RunStatus.PAUSED: {
-        "resume": frozenset({RunStatus.RUNNING, RunStatus.WAITING}),
+        "resume": frozenset({RunStatus.RUNNING, RunStatus.WAITING, RunStatus.COMPENSATING}),
+        "an end with compensations or hooks": frozenset({RunStatus.COMPENSATING}),
         "cancel": frozenset({RunStatus.CANCELLING, RunStatus.CANCELLED}),
         "failure that nothing handles": frozenset({RunStatus.CANCELLING, RunStatus.FAILED}),
         "deadline": frozenset({RunStatus.CANCELLING, RunStatus.TIMED_OUT}),
@@ -92,11 +108,19 @@ RUN_TABLE: Mapping[RunStatus | None, Mapping[str, frozenset[RunStatus]]] = {
     RunStatus.CANCELLING: {
         "nothing is under way": frozenset({RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT}),
         "nothing is under way beside an end": frozenset({RunStatus.SUCCEEDED}),
+        "nothing is under way but compensations or hooks are left": frozenset({RunStatus.COMPENSATING}),
     },
-    RunStatus.SUCCEEDED: {},
-    RunStatus.FAILED: {"retry": _REOPENED},
-    RunStatus.CANCELLED: {},
-    RunStatus.TIMED_OUT: {"retry": _REOPENED | {RunStatus.FAILED}},
+    RunStatus.COMPENSATING: {
+        "nothing is left to do, or terminate": RUN_ENDED,
+        "pause": frozenset({RunStatus.PAUSED}),
+    },
+    RunStatus.SUCCEEDED: {"retry of a hook": frozenset({RunStatus.COMPENSATING})},
+    RunStatus.FAILED: {"retry": _REOPENED, "retry of a compensation or a hook": frozenset({RunStatus.COMPENSATING})},
+    RunStatus.CANCELLED: {"retry of a compensation or a hook": frozenset({RunStatus.COMPENSATING})},
+    RunStatus.TIMED_OUT: {
+        "retry": _REOPENED | {RunStatus.FAILED},
+        "retry of a compensation or a hook": frozenset({RunStatus.COMPENSATING}),
+    },
 }
 
 _BORN = frozenset({StepStatus.READY, StepStatus.HELD, StepStatus.WAITING})
@@ -150,13 +174,17 @@ STEP_TABLE: Mapping[StepStatus | None, Mapping[str, frozenset[StepStatus]]] = {
         "closed": frozenset({StepStatus.CANCELLED}),
         "decided by hand": _BY_HAND,
     },
-    StepStatus.SUCCEEDED: {"reopened by a retry": frozenset({StepStatus.HELD})},
+    StepStatus.SUCCEEDED: {
+        "reopened by a retry": frozenset({StepStatus.HELD}),
+        "its compensation succeeded": frozenset({StepStatus.COMPENSATED}),
+    },
     StepStatus.FAILED: {"decided by hand": _BY_HAND, "retry": _BORN | {StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.CANCELLED}},
     StepStatus.SKIPPED: {},
     StepStatus.CANCELLED: {
         "reopened by a retry": _BORN | {StepStatus.BLOCKED, StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.SKIPPED}
     },
     StepStatus.TIMED_OUT: {"decided by hand": _BY_HAND, "retry": _BORN | {StepStatus.CANCELLED}},
+    StepStatus.COMPENSATED: {},
 }
 
 WAIT_TABLE: Mapping[WaitStatus | None, Mapping[str, frozenset[WaitStatus]]] = {

@@ -20,6 +20,14 @@ OPERATOR = "operator"  # why a step is skipped that somebody has skipped by hand
 PAUSED = "paused"  # why a step is held whose run is paused
 
 
+def is_compensating(draft: Draft) -> bool:
+    """Whether the run has come to what it does before its end (`core.closing`); also where somebody has paused it there."""
+    run, before = draft.run, draft.view.run
+    if run.status is RunStatus.PAUSED:
+        return before.ending is not None and before.status in (RunStatus.PAUSED, RunStatus.COMPENSATING)
+    return run.status is RunStatus.COMPENSATING
+
+
 def skip(draft: Draft, node: Node, row: StepRow | None, why: str, by: str | None = None) -> None:
     """The node will not run: its own condition was false (`when`), or no way to it is left (`dead`). `by`: the task that said so."""
     row = row or draft.new_row(node)

@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 from wfcelery.definition.approving import asked_of
 from wfcelery.definition.bodies import BODIES, embedded, embeds
-from wfcelery.definition.document import Definition, RetrySpec, Task
-from wfcelery.definition.edges import Way, conditional_blocks, counted, fork, on_error_of, ways_of
+from wfcelery.definition.closing import closing_nodes, undo
+from wfcelery.definition.document import Definition, Task
+from wfcelery.definition.edges import Way, conditional_blocks, counted, fork, on_error_of, usual_on_error, ways_of
 from wfcelery.definition.expressions import Expression, Template
+from wfcelery.definition.fields import RetrySpec
 from wfcelery.definition.model import signature as signature_of
 from wfcelery.definition.ordering import node_names, topological
 from wfcelery.definition.plan import NOTHING, Callee, Edge, Node, Plan, RetryPolicy, Rounds
@@ -31,13 +33,15 @@ def compile_plan(definition: Definition, signature: str | None = None) -> Plan:
     ways = ways_of(definition)
     compiler = _Compiler(definition, ways)
     nodes = behind_a_gate(definition, compiler.nodes())
+    entries = tuple(name for name, node in nodes.items() if not node.inbound)
+    closing = {node.name: node for node in closing_nodes(definition, policy_of)}
     output = None if definition.output is None else Template.parse(definition.output)
     return Plan(
         name=definition.name,
         version=definition.version,
         signature=signature if signature is not None else signature_of(definition),
-        nodes=nodes,
-        entries=tuple(name for name, node in nodes.items() if not node.inbound),
+        nodes=nodes | closing,
+        entries=entries,
         vars={name: Template.parse(value) for name, value in definition.vars.items()},
         output=output,
         output_reads=output.tasks if output is not None else NOTHING,
@@ -46,6 +50,9 @@ def compile_plan(definition: Definition, signature: str | None = None) -> Plan:
         loose=any(node.callee is not None and not node.callee.waits for node in nodes.values()),
         defaults={name: parameter.default for name, parameter in definition.parameters.items() if not parameter.required},
         required=frozenset(name for name, parameter in definition.parameters.items() if parameter.required),
+        on_error=usual_on_error(definition),
+        undoable=tuple(node.undoes for node in closing.values() if node.undoes is not None),
+        hooks={node.hook: name for name, node in closing.items() if node.hook is not None},
     )
 
 
@@ -123,7 +130,6 @@ class _Compiler:
             roles=task.roles,
             data=task.data,
             approval=asked,
-            on_error="continue" if self.on_error[name] == "continue" else "stop",
             retry=None if task.retry is None else policy_of(task.retry),
             timeout=task.timeout,
             soft_timeout=task.soft_timeout,
@@ -176,6 +182,8 @@ class _Compiler:
             "barred": name in self.barred,
             "passes": () if entry_of_block else tuple(self.passed_by.get(name, ())),
             "unless_reached": task.unless_reached if begins else (),
+            "on_error": self.on_error[task.name],
+            "undone_by": None if task.compensate is None else undo(task.name),
         }
 
     def fork(self, name: str) -> Node:
@@ -215,7 +223,6 @@ class _Compiler:
             input=arguments,
             publish=publish,
             decision=decision,
-            on_error="continue" if self.on_error[task.name] == "continue" else "stop",
             retry=None if task.retry is None else policy_of(task.retry),
             timeout=task.timeout,
             queue=task.queue,

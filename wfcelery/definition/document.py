@@ -11,14 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from wfcelery.definition.done import Hooks, MaybeCompensate
 from wfcelery.definition.expressions import bare
+from wfcelery.definition.fields import Condition, MaybeSpan, Names, RetrySpec, Span, Stored, Strict, condition_of, names_of, stored
 from wfcelery.definition.forms import form_of
 from wfcelery.definition.gating import BreakerSpec, ConcurrencySpec, LimitSpec, MaybeRate
 from wfcelery.definition.redaction import ANY, path_of, text_of
 from wfcelery.definition.shares import written
-from wfcelery.definition.spans import seconds
-from wfcelery.definition.values import MARK, encode, mark_of
-from wfcelery.errors import CannotCarry
 
 ENDS = ("succeeded", "failed", "timed_out", "cancelled", "skipped")
 COMPLETED = frozenset({"succeeded", "failed", "timed_out", "skipped"})
@@ -31,49 +30,19 @@ TRANSITIONS = {
     "on_complete": COMPLETED,
 }
 POSITIONAL = "*"
+OnError = Literal["stop", "continue", "compensate"]
 Overlap = Literal["skip", "buffer", "allow", "cancel"]
 ParentClose = Literal["request_cancel", "terminate", "abandon"]  # what becomes of a child when its parent is over, or wants it no more
 OVERLAPS: tuple[Overlap, ...] = ("skip", "buffer", "allow", "cancel")  # what a schedule does where an earlier run is still going
-_CARRIED = frozenset({"datetime", "date", "time", "decimal", "uuid", "bytes", "literal"})
 
 
 # ---- what a field may be written as ----------------------------------------------------------------------------------
 
 
-def _span(value: Any) -> Any:
-    return None if value is None else seconds(value)
-
-
-def _names(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-
-
 def _set(value: Any) -> Any:
     """Names whose order says nothing."""
-    names = _names(value)
+    names = names_of(value)
     return tuple(sorted(set(names))) if isinstance(names, tuple) and all(isinstance(name, str) for name in names) else names
-
-
-def _stored(value: Any) -> Any:
-    """The stored form of what an author wrote; what is stored already stays as it is."""
-    if isinstance(value, dict):
-        mark = mark_of(value)
-        if mark is not None and mark[0] in _CARRIED:
-            return value
-        plain = {key if isinstance(key, str) else str(key): _stored(item) for key, item in value.items()}
-        return {MARK: ["literal", plain]} if MARK in plain else plain
-    if isinstance(value, (list, tuple)):
-        return [_stored(item) for item in value]
-    try:
-        return encode(value)
-    except CannotCarry as error:
-        raise ValueError(str(error)) from error
-
-
-def _condition(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return bare(value) if isinstance(value, str) else value
 
 
 def _after(value: Any) -> Any:
@@ -96,7 +65,7 @@ def _after(value: Any) -> Any:
 
 
 def _ends(value: Any) -> Any:
-    names = _names(value)
+    names = names_of(value)
     if isinstance(names, tuple) and "completed" in names:
         names = (*(name for name in names if name != "completed"), *COMPLETED)
     return tuple(sorted(set(names))) if isinstance(names, tuple) and all(isinstance(name, str) for name in names) else names
@@ -105,7 +74,7 @@ def _ends(value: Any) -> Any:
 def _published(value: Any) -> Any:
     if isinstance(value, (list, tuple)) and all(isinstance(item, dict) for item in value):
         value = {key: item for each in value for key, item in each.items()}
-    return _stored(value) if isinstance(value, dict) else value
+    return stored(value) if isinstance(value, dict) else value
 
 
 def _branches(value: Any) -> Any:
@@ -124,13 +93,13 @@ def _secret(value: Any) -> Any:
     """`true` for all of a result, a path, or a list of them."""
     if value is True or value is False:
         return (ANY,) if value else ()
-    names = _names(value)
+    names = names_of(value)
     return tuple(sorted({text_of(path_of(name)) for name in names})) if all(isinstance(name, str) for name in names) else names
 
 
 def _listed(value: Any) -> Any:
     """One name is a list of one; a template stays what it is."""
-    return [value] if isinstance(value, str) and "{{" not in value else _stored(value)
+    return [value] if isinstance(value, str) and "{{" not in value else stored(value)
 
 
 def _form(value: Any) -> Any:
@@ -141,43 +110,21 @@ def _label(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Span = Annotated[float, BeforeValidator(_span)]
-MaybeSpan = Annotated[float | None, BeforeValidator(_span)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 NameSet = Annotated[tuple[str, ...], BeforeValidator(_set)]
-Stored = Annotated[Any, BeforeValidator(_stored)]
-Condition = Annotated[str, BeforeValidator(_condition)]
 MaybeShare = Annotated[int | str | None, BeforeValidator(written)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 # ---- the parts -------------------------------------------------------------------------------------------------------
 
 
-class RetrySpec(_Strict):
-    """When a failed task runs again. Attempts are `count` + 1."""
-
-    count: Annotated[int, Field(ge=0, le=10_000)] = 3
-    delay: Span = 1.0
-    backoff: Literal["constant", "linear", "exponential"] = "exponential"
-    max_delay: MaybeSpan = 60.0
-    jitter: bool = True
-    on_error: Condition | None = None
-    non_retryable: Names = ()
-    total: MaybeSpan = None
-
-
-class After(_Strict):
+class After(Strict):
     """A task that has to end before this one, and how; without `ends`: succeeded, or skipped by its own `when`."""
 
     task: str
     ends: Annotated[tuple[Literal["succeeded", "failed", "timed_out", "cancelled", "skipped"], ...], BeforeValidator(_ends)] | None = None
 
 
-class Branch(_Strict):
+class Branch(Strict):
     """One way out of a decision: the first whose condition holds is taken, else the default."""
 
     when: Condition | None = None
@@ -186,7 +133,7 @@ class Branch(_Strict):
     label: str | None = None
 
 
-class Escalation(_Strict):
+class Escalation(Strict):
     """After this span these are asked too."""
 
     after: Span
@@ -200,7 +147,7 @@ class Parameter(BaseModel):
 
     required: bool = False
     default: Stored = None
-    type: str | Annotated[tuple[str, ...], BeforeValidator(_names)] | None = None
+    type: str | Annotated[tuple[str, ...], BeforeValidator(names_of)] | None = None
 
     @property
     def json_schema(self) -> dict[str, Any]:
@@ -211,7 +158,7 @@ class Parameter(BaseModel):
         return schema
 
 
-class Task(_Strict):
+class Task(Strict):
     """One task of the graph. Edges are written at either of its ends."""
 
     name: str
@@ -221,8 +168,8 @@ class Task(_Strict):
         "action"
     )
     action: str | None = None
-    input: Annotated[dict[str, Any], BeforeValidator(_stored)] = Field(default_factory=dict)
-    args: Annotated[list[Any] | None, BeforeValidator(lambda value: None if value is None else _stored(value))] = None
+    input: Annotated[dict[str, Any], BeforeValidator(stored)] = Field(default_factory=dict)
+    args: Annotated[list[Any] | None, BeforeValidator(lambda value: None if value is None else stored(value))] = None
     when: Condition | None = None
     with_items: Stored = None
     filter: Condition | None = None
@@ -230,7 +177,8 @@ class Task(_Strict):
     concurrency: Annotated[int, Field(ge=1)] | None = None
     success: MaybeShare = None
     tolerate: MaybeShare = None
-    on_error: Literal["stop", "continue"] | None = None
+    on_error: OnError | None = None
+    compensate: MaybeCompensate = None
     retry: RetrySpec | None = None
     timeout: MaybeSpan = None
     soft_timeout: MaybeSpan = None
@@ -263,7 +211,7 @@ class Task(_Strict):
     key: Stored = None  # wait: which of them
     keep: bool = True  # wait: whether one that came before meets it
     roles: NameSet = ()  # wait: who may send it
-    data: Annotated[dict[str, Any], BeforeValidator(_stored)] = Field(default_factory=dict)  # wait: the JSON schema of its data
+    data: Annotated[dict[str, Any], BeforeValidator(stored)] = Field(default_factory=dict)  # wait: the JSON schema of its data
     title: str | None = None  # approval: what people are asked
     assignees: Annotated[Any, BeforeValidator(_listed)] = None  # approval: of whom; nobody: of everybody
     form: Annotated[dict[str, Any] | None, BeforeValidator(_form)] = None  # approval: what an answer has to say
@@ -275,7 +223,7 @@ class Task(_Strict):
     workflow: Annotated[str, Field(min_length=1)] | None = None  # workflow, loop: the name of the one that is called, unless `tasks` are
     parent_close: ParentClose | None = None
     wait: bool = True  # workflow: whether the run waits for the child's end
-    while_: Annotated[str | None, BeforeValidator(_condition)] = Field(default=None, alias="while")
+    while_: Annotated[str | None, BeforeValidator(condition_of)] = Field(default=None, alias="while")
     max_rounds: Annotated[int, Field(ge=1)] | None = None
     every: MaybeSpan = None
     tasks: Annotated[tuple[Task, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)] = ()
@@ -308,7 +256,7 @@ class Task(_Strict):
         return self.input if self.args is None else {**self.input, POSITIONAL: self.args}
 
 
-class ScheduleSpec(_Strict):
+class ScheduleSpec(Strict):
     """When runs of the workflow start by themselves. No part of what a run goes by: it is neither signed nor stored with it."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
@@ -317,7 +265,7 @@ class ScheduleSpec(_Strict):
     timezone: str | None = None
     overlap: Overlap | None = None
     catch_up: MaybeSpan = None
-    input: Annotated[dict[str, Any], BeforeValidator(_stored)] = Field(default_factory=dict)
+    input: Annotated[dict[str, Any], BeforeValidator(stored)] = Field(default_factory=dict)
     slot_as: str | None = None
     queue: Annotated[str, Field(min_length=1)] | None = None
     priority: Annotated[int, Field(ge=0, le=255)] | None = None
@@ -325,16 +273,16 @@ class ScheduleSpec(_Strict):
     deadline: MaybeSpan = None
 
 
-class TriggerSpec(_Strict):
+class TriggerSpec(Strict):
     """Each event of this name for which `when` holds starts a run."""
 
     event: Annotated[str, Field(min_length=1, max_length=255)]
     when: Condition | None = None
-    input: Annotated[dict[str, Any], BeforeValidator(_stored)] = Field(default_factory=dict)
+    input: Annotated[dict[str, Any], BeforeValidator(stored)] = Field(default_factory=dict)
     key: Stored = None
 
 
-class Definition(_Strict):
+class Definition(Strict):
     """A workflow, as it is stored."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
@@ -346,7 +294,8 @@ class Definition(_Strict):
     tasks: Annotated[tuple[Task, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)] = ()
     output: Stored = None
     timeout: MaybeSpan = None
-    on_error: Literal["stop", "continue"] = "stop"
+    on_error: OnError | None = None  # None: compensate where a task says how it is undone, else stop
+    hooks: Hooks = Hooks()
     tags: Names = ()
     concurrency: ConcurrencySpec | None = None
     schedules: Annotated[tuple[ScheduleSpec, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)] = ()

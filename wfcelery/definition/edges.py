@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from wfcelery.definition.document import FAILED_ENDS, Definition, Task
+from wfcelery.definition.document import FAILED_ENDS, Definition, OnError, Task
 
 USUAL = frozenset({"succeeded", "skipped"})
 SUCCEEDED = frozenset({"succeeded"})
@@ -46,11 +46,19 @@ def fork(block: str) -> str:
     return f"{block}:fork"
 
 
-def on_error_of(definition: Definition) -> dict[str, str]:
+def usual_on_error(definition: Definition) -> OnError:
+    """What a failure means where its task says nothing: the workflow's word, else to compensate where a task says how it is undone."""
+    if definition.on_error is not None:
+        return definition.on_error
+    return "compensate" if any(task.compensate is not None for task, _ in definition.every_task()) else "stop"
+
+
+def on_error_of(definition: Definition) -> dict[str, OnError]:
     """What each task does when it fails: its own word, its block's, the workflow's."""
-    said: dict[str, str] = {}
+    said: dict[str, OnError] = {}
+    usual = usual_on_error(definition)
     for task, block in definition.every_task():
-        said[task.name] = task.on_error or (said[block.name] if block is not None else definition.on_error)
+        said[task.name] = task.on_error or (said[block.name] if block is not None else usual)
     return said
 
 

@@ -312,6 +312,8 @@ def _looks(task: Task) -> Iterable[tuple[Path, object, bool]]:
         yield place, each, True
     for name, value in task.publish.items():
         yield ("publish", name), value, False
+    for name, value in (task.compensate.input or {} if task.compensate is not None else {}).items():
+        yield ("compensate", "input", name), value, False
     for number, branch in enumerate(task.decision):
         yield ("decision", number, "when"), _parsed(branch.when), False
 

@@ -9,9 +9,10 @@ from hashlib import sha256
 from typing import Any
 
 from wfcelery.definition.bodies import embedded, embeds
-from wfcelery.definition.document import TRANSITIONS, After, Branch, Definition, Parameter, RetrySpec, Task
-from wfcelery.definition.edges import Way, counted, on_error_of, ways_of
+from wfcelery.definition.document import TRANSITIONS, After, Branch, Definition, Parameter, Task
+from wfcelery.definition.edges import Way, counted, on_error_of, usual_on_error, ways_of
 from wfcelery.definition.expressions import bare
+from wfcelery.definition.fields import RetrySpec
 from wfcelery.definition.forms import NAME
 from wfcelery.definition.redaction import of_schema, text_of
 
@@ -49,12 +50,22 @@ def signature(definition: Definition) -> str:
         "output": _tidy(definition.output),
         "timeout": definition.timeout,
         "tags": list(definition.tags),
+        **_ends(definition),
     }
     if definition.concurrency is not None:
         document["concurrency"] = definition.concurrency.model_dump(mode="json")
     if definition.triggers:
         document["triggers"] = [spec.model_dump(mode="json", exclude_defaults=True) for spec in definition.triggers]
     return sha256(_text(document).encode("utf-8")).hexdigest()
+
+
+def _ends(definition: Definition) -> dict[str, Any]:
+    """What is done before a run ends, where anything is."""
+    said: dict[str, Any] = {}
+    if any(task.compensate is not None for task, _ in definition.every_task()):
+        said["on_error"] = usual_on_error(definition)
+    hooks = definition.hooks.model_dump(mode="json", exclude_defaults=True)
+    return said | ({"hooks": _tidy(hooks)} if hooks else {})
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:

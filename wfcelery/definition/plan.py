@@ -144,7 +144,7 @@ class Node:
     roles: tuple[str, ...] = ()  # wait: who may send it; none: anybody
     data: Mapping[str, Any] = field(default_factory=dict)  # wait: the JSON schema of its data
     approval: Asked | None = None
-    on_error: Literal["stop", "continue"] = "stop"
+    on_error: Literal["stop", "continue", "compensate"] = "stop"
     handles: frozenset[str] = NOTHING
     retry: RetryPolicy | None = None  # None: what the code says
     timeout: float | None = None
@@ -160,6 +160,10 @@ class Node:
     result: Template | None = None
     code: str | None = None  # fail: the code of its error
     callee: Callee | None = None  # call: the workflow
+    undone_by: str | None = None  # the node that undoes it
+    undoes: str | None = None  # the task that this node undoes
+    even_if_unknown: bool = False  # undoes: attempts that began and of whose success nothing is known, too
+    hook: str | None = None  # when the run does it: `on_failure`, `on_cancel`, `on_complete`
 
     @property
     def fans_out(self) -> bool:
@@ -169,6 +173,15 @@ class Node:
     def ends_run(self) -> bool:
         """Whether the run is over when it has come to this."""
         return self.kind in ("end", "fail", "continue_as_new")
+
+    @property
+    def closes(self) -> bool:
+        """Whether it stands in no graph: it is done when the end of the run is decided, and before it has ended."""
+        return self.undoes is not None or self.hook is not None
+
+    def takes_care_of(self, how: str) -> bool:
+        """Whether the run goes on as if nothing were when this node ends so. What closes a run goes on by itself, and is never handled."""
+        return not self.closes and (self.on_error == "continue" or how in self.handles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,3 +201,11 @@ class Plan:
     defaults: Mapping[str, Any] = field(default_factory=dict)  # default values of parameters
     required: frozenset[str] = NOTHING  # parameters that have none
     loose: bool = False  # whether a task of it begins runs that nobody waits for
+    on_error: Literal["stop", "continue", "compensate"] = "stop"  # of the run as a whole: when it is cancelled or too late
+    undoable: tuple[str, ...] = ()  # the tasks that have a compensation
+    hooks: Mapping[str, str] = field(default_factory=dict)  # when a hook is done -> its node
+
+    @property
+    def closes(self) -> bool:
+        """Whether its runs may have something to do between the decision on their end and the end."""
+        return bool(self.undoable or self.hooks)

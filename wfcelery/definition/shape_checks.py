@@ -10,6 +10,7 @@ from typing import Any
 
 from wfcelery.definition.approving import OF_APPROVALS, check_approval
 from wfcelery.definition.document import TRANSITIONS, Definition, Parameter, Task
+from wfcelery.definition.done import Done
 from wfcelery.definition.findings import Findings, Path, did_you_mean
 from wfcelery.definition.gating import GATES
 from wfcelery.definition.shares import Share
@@ -22,7 +23,7 @@ _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 _OF_FAN_OUTS = ("concurrency", "filter", "batch_size", "success", "tolerate")
 _OF_CALLS = (
     *("action", "input", "args", "with_items", *_OF_FAN_OUTS),
-    *("retry", "soft_timeout", "queue", "priority", "commit"),
+    *("retry", "soft_timeout", "queue", "priority", "commit", "compensate"),
     *GATES,
 )
 _OF_ACTIONS = (*_OF_CALLS, "timeout")
@@ -79,6 +80,7 @@ def check_shape(definition: Definition, findings: Findings) -> None:
     for key in ("name", "version"):
         if (fault := _unkeepable(getattr(definition, key))) is not None:
             findings.add((key,), fault)
+    _check_closing(definition, findings)
     seen: set[str] = set()
     for task, _ in definition.every_task():
         _check_name(task, seen, findings)
@@ -88,6 +90,7 @@ def check_shape(definition: Definition, findings: Findings) -> None:
         _check_type(task, findings)
         if task.type == "continue_as_new":
             _check_next_input(definition, task, findings)
+        _check_done(task, findings)
         _check_numbers(task, findings)
         _check_fan_out(task, findings)
         _check_decision(task, findings)
@@ -173,6 +176,34 @@ def _check_next_input(definition: Definition, task: Task, findings: Findings) ->
     for name, parameter in definition.parameters.items():
         if parameter.required and name not in task.input:
             findings.of_task(task, ("input",), f"the next run needs parameter {name}")
+
+
+def _check_done(task: Task, findings: Findings) -> None:
+    for path, fault in () if task.compensate is None else _faults_of(task.compensate):
+        findings.of_task(task, ("compensate", *path), fault)
+
+
+def _check_closing(definition: Definition, findings: Findings) -> None:
+    """What is done before a run ends: hooks, and what `on_error: compensate` has to undo."""
+    for name, done in definition.hooks.every:
+        for path, fault in _faults_of(done):
+            findings.add(("hooks", name, *path), fault)
+    if findings.left_out or any(task.compensate is not None for task, _ in definition.every_task()):
+        return
+    nothing = "no task says how it is undone: give those that can be a compensate"
+    if definition.on_error == "compensate":
+        findings.add(("on_error",), nothing)
+    for task, _ in definition.every_task():
+        if task.on_error == "compensate":
+            findings.of_task(task, ("on_error",), nothing)
+
+
+def _faults_of(done: Done) -> Iterator[tuple[Path, str]]:
+    for key in ("action", "queue"):
+        if (fault := _unkeepable(getattr(done, key))) is not None:
+            yield (key,), fault
+    if done.timeout is not None and done.timeout <= 0:
+        yield ("timeout",), "no attempt ends in no time: leave it out for none"
 
 
 def _instead(task: Task, key: str) -> str:

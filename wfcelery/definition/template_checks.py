@@ -30,6 +30,7 @@ _WHERE = {
 
 
 _CONDITIONS = ("when", "filter", "retry", "decision", "while")  # what stands there is an expression without braces
+_OF_RETRY = ("retry", "on_error")
 
 
 def check_templates(definition: Definition, findings: Findings) -> None:
@@ -41,10 +42,17 @@ def check_templates(definition: Definition, findings: Findings) -> None:
         known.add(name)
     for task, _ in definition.every_task():
         for path, value, roots in _templates(task):
-            whole = path[0] in _CONDITIONS or (task.type == "loop" and path[0] == "until")
+            whole = path[0] in _CONDITIONS or path[-2:] == _OF_RETRY or (task.type == "loop" and path[0] == "until")
             checker.check(task, path, value, roots, whole=whole)
     if definition.concurrency is not None:
         checker.check(None, ("concurrency", "key"), definition.concurrency.key, frozenset({"parameters", "vars", "system"}))
+    checker.system = (*_SYSTEM, "ending")
+    for hook, done in definition.hooks.every:
+        for name, value in (done.input or {}).items():
+            checker.check(None, ("hooks", hook, "input", name), value, _USUAL | {"error"})
+        if done.retry is not None:
+            checker.check(None, ("hooks", hook, *_OF_RETRY), done.retry.on_error, frozenset({"error"}), whole=True)
+    checker.system = _SYSTEM
     checker.check(None, ("output",), definition.output, _USUAL)
 
 
@@ -60,6 +68,11 @@ def _templates(task: Task) -> Iterator[tuple[Path, Any, frozenset[str]]]:
     for name, value in task.input.items() if task.type != "loop" else ():
         yield ("input", name), value, given
     yield ("args",), task.args, given
+    if task.compensate is not None:
+        for name, value in (task.compensate.input or {}).items():
+            yield ("compensate", "input", name), value, given
+        if task.compensate.retry is not None:
+            yield ("compensate", *_OF_RETRY), task.compensate.retry.on_error, frozenset({"error"})
     yield ("duration",), task.duration, _USUAL
     for place, key in keys_of(task):
         yield place, key, _USUAL
@@ -90,6 +103,7 @@ class _Checker:
     def __init__(self, definition: Definition, findings: Findings) -> None:
         self.definition = definition
         self.findings = findings
+        self.system: tuple[str, ...] = _SYSTEM
         self.variables = {*definition.vars, *(name for task, _ in definition.every_task() for name in task.publish)}
 
     def check(
@@ -143,7 +157,7 @@ class _Checker:
             "parameters": ("parameter", self.definition.parameters),
             "vars": ("variable", variables),
             "task": ("task", self.findings.tasks),
-            "system": ("name in system", _SYSTEM),
+            "system": ("name in system", self.system),
             "error": ("part of an error", ("type", "code", "message")),
         }.get(root)
         if names is None or name in names[1] or (root == "task" and name in self.findings.left_out):

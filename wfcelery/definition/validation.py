@@ -11,7 +11,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from wfcelery.definition.document import After, Branch, Definition, Escalation, RetrySpec, Task
+from wfcelery.definition.document import After, Branch, Definition, Escalation, Task
+from wfcelery.definition.done import CompensateSpec, Done, Hooks
+from wfcelery.definition.fields import RetrySpec
 from wfcelery.definition.findings import Lines, Path, Problem, did_you_mean, line_of, written
 from wfcelery.definition.gating import BreakerSpec, ConcurrencySpec, LimitSpec, RateSpec
 
@@ -177,5 +179,7 @@ def _model_at(path: Path) -> type[BaseModel]:
         "rate": RateSpec,
         "breaker": BreakerSpec,
         "concurrency": ConcurrencySpec,
+        **{"retry": RetrySpec, "after": After, "decision": Branch, "compensate": CompensateSpec, "hooks": Hooks},
+        **dict.fromkeys(Hooks.model_fields, Done),
     }
     return models.get(keys[-1], Task if keys[0] == "tasks" else Definition)

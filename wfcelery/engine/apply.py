@@ -26,8 +26,8 @@ from wfcelery.engine.patience import until_answered
 from wfcelery.engine.plans import Plans
 from wfcelery.engine.routing import reached, route
 from wfcelery.engine.runtime import Budget, Runtime
+from wfcelery.engine.widening import widen
 from wfcelery.errors import IllegalTransition, InternalError, RowChanged, Unavailable
-from wfcelery.store.approvals import load_approvals
 from wfcelery.store.children import load_loose
 from wfcelery.store.database import Tx
 from wfcelery.store.failures import CommitUnknown, LockTimeout, SerializationClash
@@ -37,7 +37,6 @@ from wfcelery.store.loading import load_kept, load_mine, load_results, load_run,
 from wfcelery.store.outside import MOST_TRIES, Outside
 from wfcelery.store.quarantine import put_aside
 from wfcelery.store.saving import save
-from wfcelery.store.waits import load_waits
 
 log = logging.getLogger(__name__)
 
@@ -342,14 +341,11 @@ def _load(plans: Plans, tx: Tx, view: Slice, missing: Missing) -> None:
         view.open_rows = load_steps(tx, run, open_locked=True)
     if missing.stopped:
         view.stopped = load_steps(tx, run, stopped=True)
-    if missing.approvals:
-        view.approvals = load_approvals(tx, run, view.run.organization_id)
-    if missing.waits:
-        view.waits = load_waits(tx, run)
     if missing.loose:
         view.loose = load_loose(tx, run)
     for name, signature in missing.called:
         view.called[signature or name] = plans.called(tx, name, signature)
+    widen(tx, view, missing)
 
 
 def _named(facts: Sequence[Fact]) -> set[UUID]:

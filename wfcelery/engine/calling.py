@@ -11,6 +11,7 @@ from wfcelery.core.draft import as_seen, lookup_in, scope_of
 from wfcelery.core.events import Fact, Failed, Parked, Succeeded
 from wfcelery.core.keys import idempotency_key
 from wfcelery.core.rows import NO_ITEM, Ended, StepRow
+from wfcelery.definition.plan import Node
 from wfcelery.definition.redaction import texts_at
 from wfcelery.definition.secrets import quotable
 from wfcelery.definition.values import dumps, references, resolve
@@ -21,7 +22,7 @@ from wfcelery.engine.runtime import Runtime
 from wfcelery.engine.secrets import Unknown, spared, with_secrets
 from wfcelery.errors import CannotRead, ExpressionError, ValueProblem
 from wfcelery.store.leases import knows
-from wfcelery.store.loading import load_results
+from wfcelery.store.loading import load_item, load_results
 
 SOON = 0.2  # seconds after which another worker is offered what this one lacks
 
@@ -34,7 +35,8 @@ def attempt_of(runtime: Runtime, row: StepRow, known: Known) -> Outcome:
         if known.plan.nodes[row.name].callee is not None:
             return Calls(input_of(runtime, row, known))
         call = call_of(runtime, row, known)
-        template = known.plan.nodes[row.name].input
+        node = known.plan.nodes[row.name]
+        template = node.input if node.undoes is None else node.input or known.plan.nodes[node.undoes].input
         if template is not None and "secret" in template.roots:
             call = with_secrets(runtime.settings.secrets, call)
         hides = known.plan.nodes[row.name].hides
@@ -52,6 +54,7 @@ def call_of(runtime: Runtime, row: StepRow, known: Known) -> Call:
     node = known.plan.nodes[row.name]
     assert row.token is not None
     policy = runtime.policy(node)
+    given, offered = closing_input(runtime, row, known) if node.closes else (input_of(runtime, row, known), {})
     return Call(
         organization_id=known.run.organization_id,
         run=known.run.id,
@@ -64,13 +67,45 @@ def call_of(runtime: Runtime, row: StepRow, known: Known) -> Call:
         failures=row.failures,
         token=row.token,
         key=idempotency_key(known.run.organization_id, known.run.id, row.name, row.item, row.round),
-        input=input_of(runtime, row, known),
+        input=given,
         queue=row.queue,
         deadline=None,
         timeout=row.timeout,
         soft_timeout=node.soft_timeout if node.soft_timeout is not None else policy.soft_timeout,
         retry=node.retry,
+        offered=offered,
     )
+
+
+def closing_input(runtime: Runtime, row: StepRow, known: Known) -> tuple[Any, dict[str, Any]]:
+    """The arguments of a compensation or a hook, and what it is given besides where it has parameters of these names."""
+    node = known.plan.nodes[row.name]
+    if node.hook is not None:
+        named = {} if node.input is not None else dict(known.run.input)
+        return input_of(runtime, row, known), named | {"error": known.run.error, "ending": known.run.ending and str(known.run.ending)}
+    assert node.undoes is not None
+    if row.item != NO_ITEM:
+        return _item_input(runtime, row, known, node)
+    ended = _results_of(runtime, known, {node.undoes}).get(node.undoes)
+    return input_of(runtime, row, known), {"result": None if ended is None else ended.result}
+
+
+def _item_input(runtime: Runtime, row: StepRow, known: Known, node: Node) -> tuple[Any, dict[str, Any]]:
+    """Of an item that is undone: what it was given, and what it was worth. The row that undoes it holds its number."""
+    assert node.undoes is not None
+    undone = until_answered(runtime.settings.lease, lambda: _undone_item(runtime, known, str(node.undoes), int(row.input)))
+    template = node.input or known.plan.nodes[node.undoes].input
+    if template is None:
+        return {}, {"result": undone.output}
+    scope, _ = _seen(runtime, undone, known, template.tasks)
+    return template.render(scope), {"result": undone.output}
+
+
+def _undone_item(runtime: Runtime, known: Known, name: str, item: int) -> StepRow:
+    with runtime.database.transaction() as tx:
+        found = load_item(tx, known.run.id, name, item)
+    assert found is not None
+    return found
 
 
 def input_of(runtime: Runtime, row: StepRow, known: Known) -> Any:
@@ -91,14 +126,20 @@ def _is_wanted(runtime: Runtime, row: StepRow, known: Known) -> bool:
 def _seen(runtime: Runtime, row: StepRow, known: Known, tasks: Set[str]) -> tuple[dict[str, Any], Any]:
     """What expressions that look at these tasks see, and the row's own input, its references resolved."""
     wanted = references(row.input) | tasks
-    missing = wanted - known.results.keys()
-    if missing:
-        known.results.update(until_answered(runtime.settings.lease, lambda: _results(runtime, known, missing)))
+    _results_of(runtime, known, wanted)
     scope = scope_at(known, wanted, row)
     given = resolve(row.input, lookup_in(scope))
     if row.item != NO_ITEM:
         scope["item"] = given
     return scope, given
+
+
+def _results_of(runtime: Runtime, known: Known, names: Set[str]) -> dict[str, Ended]:
+    """How these tasks ended; read where it is not known."""
+    missing = names - known.results.keys()
+    if missing:
+        known.results.update(until_answered(runtime.settings.lease, lambda: _results(runtime, known, missing)))
+    return known.results
 
 
 def _results(runtime: Runtime, known: Known, names: Set[str]) -> dict[str, Ended]:

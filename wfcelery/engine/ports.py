@@ -54,6 +54,7 @@ class Call:
     soft_timeout: float | None
     retry: RetryPolicy | None = None  # what the definition says; None: the code's own policy holds
     secrets: tuple[str, ...] = field(default=(), repr=False)  # texts of the input that no log and no error may show
+    offered: Mapping[str, Any] = field(default_factory=dict)  # arguments, in stored form, for parameters of these names, if it has them
 
 
 @dataclass(frozen=True, slots=True)

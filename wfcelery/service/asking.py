@@ -28,6 +28,7 @@ _ACTIONS: Mapping[str, Sequence[str]] = {
     "waiting": ("pause", "cancel", "terminate", "move", "send_event"),
     "paused": ("resume", "cancel", "terminate", "move", "send_event"),
     "cancelling": ("terminate",),
+    "compensating": ("pause", "terminate"),
     "succeeded": ("rerun", "replay"),
     "failed": ("retry", "rerun", "replay"),
     "cancelled": ("rerun", "replay"),

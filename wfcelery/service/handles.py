@@ -40,7 +40,9 @@ _expected = Expectations()
 
 R_co = TypeVar("R_co", covariant=True, default=Any)
 AnyT = TypeVar("AnyT", default=Any)
-RunStatus = Literal["pending", "running", "waiting", "paused", "cancelling", "succeeded", "failed", "cancelled", "timed_out"]
+RunStatus = Literal[
+    "pending", "running", "waiting", "paused", "cancelling", "compensating", "succeeded", "failed", "cancelled", "timed_out"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from wfcelery.core.asking import DECIDED
-from wfcelery.core.rows import NO_ITEM, Ended, RunRow, StepRow
+from wfcelery.core.rows import NO_ITEM, Ended, ItemRow, RunRow, StepRow
 from wfcelery.core.states import STEP_OPEN, RunStatus, StepStatus
 from wfcelery.definition.values import loads
 from wfcelery.store.database import Tx
@@ -238,6 +238,40 @@ def load_steps(
     else:
         found = tx.execute(_BY_NAME, {"run": run_id, "names": list(names)}).rows
     return [step_row(row) for row in found]
+
+
+_LINE = Statement(
+    sa.select(*STEP)
+    .where(step.c.run == one("run", sa.Uuid), by_the_way(step.c.status) == "blocked")
+    .order_by(step.c.wants)
+    .limit(one("number", sa.Integer))
+)
+_ITEMS = Statement(
+    sa.select(step.c.item, step.c.status, step.c.attempt)
+    .where(step.c.run == one("run", sa.Uuid), step.c.name == one("name", sa.Text), step.c.item > NO_ITEM)
+    .order_by(step.c.item)
+)
+
+
+def load_line(tx: Tx, run_id: UUID, number: int) -> list[StepRow]:
+    """The next of what a run that is being closed has still to do, in its order."""
+    return [step_row(row) for row in tx.execute(_LINE, {"run": run_id, "number": number}).rows]
+
+
+def load_items(tx: Tx, run_id: UUID, name: str) -> list[ItemRow]:
+    """How the items of a fan-out stand."""
+    return [ItemRow(*row) for row in tx.execute(_ITEMS, {"run": run_id, "name": name}).rows]
+
+
+_ITEM = Statement(
+    sa.select(*STEP).where(step.c.run == one("run", sa.Uuid), step.c.name == one("name", sa.Text), step.c.item == one("item", sa.Integer))
+)
+
+
+def load_item(tx: Tx, run_id: UUID, name: str, item: int) -> StepRow | None:
+    """One item of a fan-out."""
+    rows = tx.execute(_ITEM, {"run": run_id, "name": name, "item": item}).rows
+    return step_row(rows[0]) if rows else None
 
 
 # By the workers' ids, because running steps are found by who claimed them; by the run, all its items would be read.

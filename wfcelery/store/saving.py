@@ -39,6 +39,7 @@ def _due() -> Any:
     return sa.case(
         (is_one_of(status, RUN_ENDED), sa.null()),
         (grace.is_not(None), later(grace)),
+        (status == "compensating", sa.null()),  # its end is decided: no deadline cuts off what is done before
         (run.c.version == 0, run.c.deadline),
         (one("reopened", sa.Boolean), sa.case((run.c.deadline > clock(), run.c.deadline), else_=sa.null())),
         else_=run.c.due_at,
@@ -167,6 +168,8 @@ def change(p: str = "") -> sa.Update:
     """A row over the status and token it was read with. A fan-out keeps an earlier ring it still waits for."""
     ring, running = one(p + "ring_in", sa.Float), one(p + "status", sa.Text) == "running"
     sooner = sa.and_(one(p + "status", sa.Text) == "waiting", step.c.ring_at > clock(), step.c.ring_at < later(ring))
+    values = _step_values(p)
+    del values["ended_at"]
     return (
         sa.update(step)
         .where(
@@ -175,17 +178,22 @@ def change(p: str = "") -> sa.Update:
             step.c.token.is_not_distinct_from(one("seen_token", sa.Uuid)),
         )
         .values(
-            **_step_values(p),
+            **values,
             ring_at=sa.case((sooner, step.c.ring_at), else_=later(ring)),
             claimed_at=sa.case((running, clock()), else_=step.c.claimed_at),
             first_at=sa.case((running, sa.func.coalesce(step.c.first_at, clock())), else_=step.c.first_at),
             deadline_at=sa.case((running, later(one(p + "timeout", sa.Float))), else_=sa.null()),
+            # What is undone ended when it ended, and not now.
+            ended_at=sa.case((one(p + "ended", sa.Boolean), sa.func.coalesce(step.c.ended_at, clock())), else_=sa.null()),
         )
     )
 
 
 _INSERT_STEP = Statement(sa.insert(step).values(**birth("")))
 _UPDATE_STEP = Statement(change())
+
+
+_WORTH = StepStatus.SUCCEEDED, StepStatus.REPORTED, StepStatus.COMPENSATED
 
 
 def step_parameters(decision: Decision, row: StepRow, rings: bool) -> dict[str, Any]:
@@ -204,7 +212,7 @@ def step_parameters(decision: Decision, row: StepRow, rings: bool) -> dict[str, 
         "priority": row.priority,
         "timeout": row.timeout,
         "input": None if row.input is None else dumps(row.input),
-        "output": dumps(row.output) if row.status in (StepStatus.SUCCEEDED, StepStatus.REPORTED) and row.items_left is None else None,
+        "output": dumps(row.output) if row.status in _WORTH and row.items_left is None else None,
         "error": None if row.error is None else dumps(row.error),
         "blockers": row.blockers,
         "wants": row.wants,

@@ -154,7 +154,9 @@ class TaskCaller:
         return replace(policy_of(task), **{name: value for name, value in said.items() if value is not None})
 
     def _bind(self, spec: StepSpec, task: Any, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        args, kwargs = spec.bind(call.input or {})
+        given = call.input or {}
+        offered = {name: value for name, value in call.offered.items() if name in spec.parameters and name not in given}
+        args, kwargs = spec.bind(given | offered if offered else given)
         if spec.adopted and task.typing:
             try:
                 task.__header__(*args, **kwargs)

@@ -8,7 +8,8 @@ from typing import Any
 
 from tests.unit.core import oracle
 from tests.unit.core.generators import LATE
-from tests.unit.core.stored import Stored, is_decided
+from tests.unit.core.stored import end_of, is_closing, is_decided
+from tests.unit.core.undoing import Undoing
 from wfcelery.core.decision import Decision
 from wfcelery.core.draft import digest
 from wfcelery.core.folding import fold
@@ -16,7 +17,7 @@ from wfcelery.core.rows import NO_ITEM, Ended, StepRow
 from wfcelery.core.states import RUN_ENDED, STEP_ENDED, STEP_OPEN, RunStatus, StepStatus
 
 
-class Checked(Stored):
+class Checked(Undoing):
     """A run that is looked at after every commit."""
 
     def check(self, decision: Decision) -> None:
@@ -29,13 +30,14 @@ class Checked(Stored):
         self._check_ends()
         self._check_history()
         self._check_what_was_left_behind(decision)
+        self.check_undoing(decision)
 
     def _check_variables(self, decision: Decision) -> None:
         """The last commit wins."""
         now = [
             row.name
             for row in decision.steps
-            if row.item == NO_ITEM and self._leads_on(row, decision) and self.flats[row.name].task.get("publish")
+            if row.item == NO_ITEM and row.name in self.flats and self._leads_on(row, decision) and self.flats[row.name].task.get("publish")
         ]
         if now:
             assert self.run.variables["last"] in now
@@ -110,7 +112,7 @@ class Checked(Stored):
                 assert len(loose) <= limit, f"{len(loose)} items of {name} are let go, {limit} allowed"
 
     def _check_counters(self) -> None:
-        rows = self.tasks().values()
+        rows = [*self.tasks().values(), *self.closing().values()]
         assert self.run.open_steps == sum(row.status in STEP_OPEN for row in rows), "open_steps is not what a recount gives"
         sleeping = [row for row in rows if row.status is StepStatus.WAITING and row.items_left is None]
         assert self.run.open_waits == len(sleeping), "open_waits is not what a recount gives"
@@ -131,6 +133,7 @@ class Checked(Stored):
         run = self.run
         assert run.version == len(self.history)
         only_refused = {fact["fact"] for fact in decision.facts} <= {"items_refused", "retry_refused", "skip_refused", "complete_refused"}
+        unhandled_while_paused = run.status is RunStatus.PAUSED and run.ending is not None
         assert decision.ended == (run.status in RUN_ENDED) or only_refused
         only_waits = run.open_steps == run.open_waits > 0 and run.ending is None and run.status is not RunStatus.PAUSED
         assert (run.status is RunStatus.WAITING) == only_waits
@@ -142,8 +145,8 @@ class Checked(Stored):
         if run.status in RUN_ENDED:
             assert not any(row.status in STEP_OPEN or row.status is StepStatus.BLOCKED for row in self.steps.values())
         unhandled = [name for name, end in self.observed().items() if end in ("failed", "timed_out") and not self._handled(name, end)]
-        if unhandled and not self._said_itself():
-            assert run.status in (RunStatus.CANCELLING, RunStatus.FAILED) or self.asked or self._retried(), (
+        if unhandled and not self._said_itself() and not unhandled_while_paused:
+            assert run.status in (RunStatus.CANCELLING, RunStatus.COMPENSATING, RunStatus.FAILED) or self.asked or self._retried(), (
                 f"{unhandled} failed and the run is {run.status}"
             )
         elif not self.asked and not self._unsaid() and not self._said_itself():
@@ -234,15 +237,17 @@ class Checked(Stored):
         letters = {(found.letter.name, found.letter.item): found for found in self.letters if found.status != "retried"}
         for row in self.steps.values():
             key = (row.name, row.item)
+            if is_closing(row.name):
+                continue
             if row.items_left is not None:
                 self._check_fan_out(row)
             elif row.item == NO_ITEM and row.name in self.by_hand:
-                assert str(row.status) == self.by_hand[row.name], f"{row.name} was {self.by_hand[row.name]} by hand, and is {row.status}"
+                assert end_of(row) == self.by_hand[row.name], f"{row.name} was {self.by_hand[row.name]} by hand, and is {row.status}"
                 assert key not in letters, f"{row.name} was decided by hand, and has a dead letter"
             elif self.flats[row.name].kind == "action" and row.status in STEP_ENDED - {StepStatus.SKIPPED, StepStatus.CANCELLED}:
                 words = self.scenario.attempts.get(key, [])[self.episode[key] :]
                 fate = oracle.fate(self.flats[row.name].task, words)
-                assert str(row.status) == fate.end, f"{key} ended {row.status}, its attempts say {fate.end}"
+                assert end_of(row) == fate.end, f"{key} ended {row.status}, its attempts say {fate.end}"
                 assert row.attempt - self.episode[key] - self.fenced[key] == fate.attempts
                 assert (key in letters) == (fate.reason is not None), f"{key} and its dead letter"
                 if fate.reason is not None:

@@ -14,9 +14,10 @@ from typing import Any
 from uuid import UUID
 
 from tests.unit.core.checks import Checked
-from tests.unit.core.stored import Child, Letter, Wait, as_read, assert_legal, is_decided, is_stopped, named_by
+from tests.unit.core.stored import Child, Letter, Wait, as_read, assert_legal, is_closing, is_decided, is_stopped, named_by
 from wfcelery.core.decide import decide, give_back, keep, keepable
 from wfcelery.core.decision import DeadLetter, Decision, Missing, RingStep
+from wfcelery.core.ends import told as story_of
 from wfcelery.core.events import (
     Begun,
     CancelAsked,
@@ -45,7 +46,7 @@ from wfcelery.core.events import (
     TerminateAsked,
     WaitCame,
 )
-from wfcelery.core.rows import NO_ITEM, Called, Ended, Slice, StepRow
+from wfcelery.core.rows import NO_ITEM, Called, Ended, ItemRow, Slice, StepRow
 from wfcelery.core.states import RUN_ENDED, RUN_TABLE, STEP_ENDED, STEP_TABLE, RunStatus, StepStatus
 from wfcelery.core.step_machine import ended_by_itself
 from wfcelery.definition.document import Definition
@@ -127,6 +128,15 @@ class World(Checked):
             view.loose = []
         if missing.open_rows:
             view.open_rows = [as_read(row) for row in self.steps.values() if row.status not in STEP_ENDED]
+        for name in missing.items:
+            row = self.named(name)
+            view.items[name] = [ItemRow(item.item, str(item.status), item.attempt) for item in ([] if row is None else self.items(row))]
+        if missing.story:
+            view.story = story_of(enumerate(self.history, 1))
+        if missing.line:
+            blocked = [row for row in self.steps.values() if row.status is StepStatus.BLOCKED]
+            view.line = [as_read(row) for row in sorted(blocked, key=lambda row: row.wants)[: missing.line]]
+            view.line_asked = missing.line
         if missing.stopped:
             view.stopped = [as_read(row) for row in self.steps.values() if is_stopped(row.why or "")]
         assert repr(view) != before or not (missing.steps or missing.results), "it asked for what it had"
@@ -249,7 +259,7 @@ class World(Checked):
         if -1 in (self.scenario.cancel_after, self.scenario.end_after):
             self.asked = "deadline" if self.scenario.cancel_after is None else "cancel"
             self.tell(DeadlinePassed() if self.scenario.cancel_after is None else self._end())
-            assert not self.steps
+            assert not self.tasks()
         self.tell(Begun(), *([PauseAsked("wait")] if self.scenario.pause_after == -1 else []))
         for commits in range(TOO_LONG):
             self._interfere(commits)
@@ -307,7 +317,7 @@ class World(Checked):
                 ready = [item for item in self.items(row) if item.status is StepStatus.READY]
                 if ready:
                     doings.append(partial(self._claim, ready))
-                going_on = row.why in (None, "decided") and self.run.ending is None
+                going_on = row.why in (None, "decided") and (self.run.ending is None or is_closing(row.name))
                 if going_on and row.expanded is not None and row.expanded < row.wants:
                     doings.append(partial(self.tell, Expanded(row.id)))
         for wait in self.waits.values():
@@ -369,7 +379,9 @@ class World(Checked):
         going_on = row.status is StepStatus.WAITING and self.run.ending is None and not is_decided(row)
         closing = (row.why or "").startswith("closing:")
         failing = row.why == "unhandled" and self.run.status is not RunStatus.CANCELLED and self.run.status is not RunStatus.CANCELLING
-        taken = self.run.status is not RunStatus.PAUSED and bool(failed) and ((going_on and not closing) or failing)
+        taken = (
+            self.run.status is not RunStatus.PAUSED and bool(failed) and ((going_on and not closing) or failing) and not self.is_undone()
+        )
         if taken:
             for item in failed:
                 self.episode[name, item.item] = self.spent[name, item.item]
@@ -381,7 +393,7 @@ class World(Checked):
         open_ = (StepStatus.READY, StepStatus.HELD, StepStatus.WAITING)
         if self.run.status in (RunStatus.SUCCEEDED, RunStatus.CANCELLED) or (self.run.ending and self.run.status not in RUN_ENDED):
             return []
-        if ended_by_itself(self.plan, self.run):
+        if ended_by_itself(self.plan, self.run) or self.is_undone():
             return []
         plain = [
             row for row in self.tasks().values() if row.items_left is None and self.flats[row.name].kind in ("action", "sleep", "workflow")
@@ -434,7 +446,7 @@ class World(Checked):
 
     def _finish(self, row: StepRow) -> None:
         """An attempt comes to its end; of a group, everything that was claimed under one token."""
-        if self.flats[row.name].kind == "workflow":
+        if not is_closing(row.name) and self.flats[row.name].kind == "workflow":
             self._call(row)
             return
         if row.item != NO_ITEM and self._word(row) != "lost":
@@ -472,7 +484,7 @@ class World(Checked):
             word = self._word(item)
             if word == "lost":  # not by this worker: somebody else will say so
                 continue
-            if item.item in self.flats[item.name].task.get("skips", ()):
+            if not is_closing(item.name) and item.item in self.flats[item.name].task.get("skips", ()):
                 ends.append(ItemEnd(item.id, item.item, skipped=True))
                 continue
             fact = self._end_of(item, row.token, word)
@@ -503,11 +515,22 @@ class World(Checked):
 
     def _drain(self) -> None:
         facts, self.inbox = self.inbox, []
-        kept = [row for row in self.steps.values() if row.status is StepStatus.RUNNING and row.item == NO_ITEM]
+        kept = [row for row in self.steps.values() if row.status is StepStatus.RUNNING and row.item == NO_ITEM and not is_closing(row.name)]
         if facts and kept and self.random.random() < 0.5:
             self.tell_with_kept(replace(self.random.choice(kept)), *facts)
         elif facts:
             self.tell(*facts)
+
+    def close_again(self) -> None:
+        """A compensation or hook that failed is tried again; the run ends then as it did before."""
+        before = self.run.status
+        letter = next(found.letter for found in self.letters if found.status == "open" and is_closing(found.letter.name))
+        self.episode[letter.name, letter.item] = self.spent[letter.name, letter.item]
+        decision = self.tell(RetryAsked(letter.step))
+        assert decision.retried == [letter.step]
+        assert self.run.status is RunStatus.COMPENSATING
+        self._resume()
+        assert self.run.status is before
 
     def _retry(self) -> None:
         letters = [found for found in self.letters if found.status == "open" and not self._is_of_many(found.letter)]

@@ -11,6 +11,9 @@ sleep, parallel), and any of:
   `tolerate`, `closes_rest`
 - `cancels` and `unless_reached`: names of others that are no blocks
 - `children` (of a parallel block)
+- `undo`: "known" | "unknown", where it has a compensation
+
+`hooks` of the workflow are the names of those it has.
 
 `when`, `items`, a branch, what is published and the workflow's `output` may read `late` (see LATE).
 
@@ -19,7 +22,7 @@ Every edge leads from an earlier task to a later one, so that each draw is a gra
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -39,6 +42,7 @@ LATE_ENDS = ("failed", "timed_out", "cancelled")
 # type that the policy never retries, `later` RetryLater, `stale` a call parked for longer than it may.
 ALIKE = ("name", "type", "needs", "join", "cancel_rest", "on_error", "retry", "publish", "timeout")
 OF_OTHERS = ("cancels", "unless_reached")  # what one task says of others without an edge
+HOOKS = ("on_failure", "on_cancel", "on_complete")
 OF_ITEMS = ("concurrency", "batch_size", "success", "tolerate")
 ENDS_OF_CHILDREN = ("succeed", "fail", "timeout", "cancel")
 ATTEMPTS = ("succeed", "fail", "timeout", "fatal", "refused", "later", "lost", "parked", "stale", "quota")
@@ -124,6 +128,25 @@ def _draw_late(draw: st.DrawFn, graph: Graph) -> None:
                 task["items"] = LATE
             case 5 if "decision" in task:
                 task["decision"] = [[LATE, task["decision"][0][1]], *task["decision"][1:]]
+
+
+@st.composite
+def undone_scenarios(draw: st.DrawFn) -> Scenario:
+    """A story of a run that may undo what it has done: tasks with compensations, some of which fail, and hooks."""
+    story = draw(scenarios(most=8))
+    attempts, graph = dict(story.attempts), story.graph
+    for task in flat(graph["tasks"]):
+        if task["type"] != "action":
+            continue
+        if draw(st.integers(0, 2)):
+            task["undo"] = draw(st.sampled_from(["known", "known", "unknown"]))
+            if draw(st.integers(0, 4)) == 0:
+                attempts[f"{task['name']}:compensate", -1] = draw(st.lists(st.sampled_from(ATTEMPTS), min_size=1, max_size=2))
+        if "on_error" not in task and draw(st.integers(0, 9)) == 0:
+            task["on_error"] = "stop"
+    graph["hooks"] = draw(st.lists(st.sampled_from(HOOKS), max_size=2, unique=True))
+    ends = draw(st.integers(0, 2))  # most end badly: that is what is looked at
+    return replace(story, attempts=attempts, cancel_after=draw(st.integers(0, 12)) if ends else story.cancel_after)
 
 
 @st.composite
@@ -316,6 +339,7 @@ def definition_of(graph: Graph) -> Definition:
             "tasks": [_document(task) for task in graph["tasks"]],
         }
         | ({"output": _reads(LATE)} if graph.get("output") else {})
+        | ({"hooks": {name: f"do.{name}" for name in graph["hooks"]}} if graph.get("hooks") else {})
     )
 
 
@@ -324,6 +348,8 @@ def _document(task: Task) -> dict[str, Any]:
     if task["type"] == "action":
         document["action"] = f"do.{task['name']}"
         document["input"] = {source: "{{ task." + source + ".result }}" for source in task.get("needs", ())}
+    if "undo" in task:
+        document["compensate"] = {"action": f"undo.{task['name']}", "even_if_unknown": task["undo"] == "unknown"}
     if task["type"] == "sleep":
         document["duration"] = "1s"
     if task["type"] == "workflow":

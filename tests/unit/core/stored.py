@@ -98,13 +98,27 @@ class Stored:
         return sorted((row for row in self.steps.values() if row.fan_out == fan_out.id), key=lambda row: row.item)
 
     def tasks(self) -> dict[str, StepRow]:
-        return {row.name: row for row in self.steps.values() if row.item == NO_ITEM}
+        """The tasks of the graph."""
+        return {row.name: row for row in self.steps.values() if row.item == NO_ITEM and ":" not in row.name.removesuffix(":fork")}
+
+    def closing(self) -> dict[str, StepRow]:
+        """What undoes them, and hooks."""
+        return {row.name: row for row in self.steps.values() if row.item == NO_ITEM and is_closing(row.name)}
 
     def observed(self) -> dict[str, str]:
         """How tasks ended, as the rows say it, without those that were skipped; of a fan-out the run may have gone on before."""
-        ended = {name: str(row.status) for name, row in self.tasks().items() if row.status in STEP_ENDED - {StepStatus.SKIPPED}}
+        ended = {name: end_of(row) for name, row in self.tasks().items() if row.status in STEP_ENDED - {StepStatus.SKIPPED}}
         ended |= {name: "skipped" for name, how in self.by_hand.items() if how == "skipped"}
         return ended | {name: "succeeded" for name, row in self.tasks().items() if is_decided(row)}
+
+
+def is_closing(name: str) -> bool:
+    return name.endswith((":compensate", ":hook"))
+
+
+def end_of(row: StepRow) -> str:
+    """What was undone had succeeded."""
+    return "succeeded" if row.status is StepStatus.COMPENSATED else str(row.status)
 
 
 def is_stopped(why: str) -> bool:

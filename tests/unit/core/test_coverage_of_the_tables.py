@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import Phase, given, settings
 
 from tests.unit.core.driver import World
-from tests.unit.core.generators import BROKEN, LATE, PARAMETERS, Scenario, scenarios
+from tests.unit.core.generators import BROKEN, HOOKS, LATE, PARAMETERS, Scenario, scenarios
 from tests.unit.core.stored import Coverage
 from wfcelery.core.events import Begun, DeadlinePassed
 from wfcelery.core.states import RUN_TABLE, STEP_TABLE, WAIT_TABLE, RunStatus, StepStatus
@@ -24,6 +24,7 @@ ABC = [_task(name) for name in "abc"]
 BEHIND = [_task("a"), _task("b"), _task("x")]
 BOTH = {"a": None, "b": None}
 PUBLISHES = _task("a", publish={"last": "a", "late": []})
+UNDO_A = _task("a", undo="known")
 STORIES: list[tuple[list[dict[str, Any]], dict[tuple[str, int], list[str]], dict[str, Any]]] = [
     ([SLEEP], {}, {"end_after": 0}),
     ([_task("a", when="no")], {}, {}),
@@ -84,6 +85,23 @@ STORIES: list[tuple[list[dict[str, Any]], dict[tuple[str, int], list[str]], dict
 ]
 
 
+UNDONE: list[tuple[list[dict[str, Any]], dict[tuple[str, int], list[str]], dict[str, Any]]] = [
+    ([UNDO_A, _task("b"), _task("c")], {("c", -1): ["fail"]}, {}),
+    ([UNDO_A, _task("b")], {("b", -1): ["fail"]}, {"pause_after": 5}),
+    ([UNDO_A, _task("b")], {("b", -1): ["fail"]}, {"pause_after": 4}),
+    ([UNDO_A, SLEEP], {}, {"cancel_after": 3}),
+    ([UNDO_A, SLEEP], {}, {"end_after": 3}),
+    ([UNDO_A, SLEEP], {}, {"pause_after": 1, "cancel_after": 3}),
+    ([SLEEP], {}, {"cancel_after": -1}),
+    ([UNDO_A, _task("f", items=3, undo="known"), _task("x")], {("x", -1): ["fail"], ("f:compensate", 1): ["fail"]}, {}),
+]
+# A hook of a run that ends in each way fails, and is tried again.
+HOOK_FAILS: list[tuple[dict[tuple[str, int], list[str]], dict[str, Any]]] = [
+    ({("on_complete:hook", -1): ["fail"], ("a", -1): words}, more)
+    for words, more in (([], {}), (["fail"], {}), ([], {"cancel_after": 0}), ([], {"end_after": 0}))
+]
+
+
 def test_every_way_of_the_tables_is_gone() -> None:
     seen = Coverage()
 
@@ -97,6 +115,15 @@ def test_every_way_of_the_tables_is_gone() -> None:
         graph = {"parameters": dict.fromkeys(PARAMETERS, True) | {"no": False}, "tasks": tasks}
         for seed in range(30):
             World(Scenario(graph, attempts, seed, **more), seen).play()
+
+    for tasks, attempts, more in UNDONE:
+        graph = {"parameters": dict.fromkeys(PARAMETERS, True), "tasks": tasks, "hooks": list(HOOKS)}
+        for seed in range(12):
+            World(Scenario(graph, attempts, seed, **more), seen).play()
+    for attempts, more in HOOK_FAILS:
+        world = World(Scenario({"parameters": {}, "tasks": [_task("a")], "hooks": ["on_complete"]}, attempts, **more), seen)
+        world.play()
+        world.close_again()
 
     for beside in ([SLEEP], []):
         _retry_what_can_be_read_by_now(beside, seen)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests.unit.core.driver import World
-from tests.unit.core.generators import Scenario, scenarios
+from tests.unit.core.generators import Scenario, scenarios, undone_scenarios
 from wfcelery.core.states import RunStatus
 
 
@@ -24,6 +24,12 @@ def test_a_run_in_which_nothing_fails_succeeds_in_every_order(scenario: Scenario
     world.play()
 
     assert world.run.status is RunStatus.SUCCEEDED
+
+
+@given(undone_scenarios())
+@settings(max_examples=200)
+def test_what_was_done_is_undone_once_and_backwards_and_then_the_hooks_are_called(scenario: Scenario) -> None:
+    World(scenario).play()
 
 
 @pytest.mark.long

@@ -33,7 +33,7 @@ def results_are_recorded_once(case: Case) -> Iterator[str]:
         return
     for place, row in case.rows.items():
         completed = [told for told in case.story.of.get(place, ()) if told.what in _COMPLETED and "then" not in told.fact]
-        good = row.status is StepStatus.SUCCEEDED
+        good = row.status in (StepStatus.SUCCEEDED, StepStatus.COMPENSATED)
         if len(completed) > 1 or (good and not completed):
             yield f"step {named(place)} has {len(completed)} completions in its history"
         if any(told.what == "step_taken_over" for told in completed) and (row.attempt or row.token is not None):

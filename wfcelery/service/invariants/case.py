@@ -85,6 +85,11 @@ class Case:
         plan = next((before for moved, before in self.moves if version is not None and version < moved), self.plan)
         return None if plan is None else plan.nodes.get(name)
 
+    def closes(self, name: str) -> bool:
+        """Whether a step is a compensation or a hook, which a run does when its end is decided."""
+        node = self.plan.nodes.get(name) if self.plan is not None else None
+        return node is not None and node.closes
+
     def tasks(self) -> list[StepRow]:
         """The rows that are no items."""
         return [row for row in self.found.steps if row.item == NO_ITEM]

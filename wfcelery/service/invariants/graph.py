@@ -46,7 +46,7 @@ def rows_are_the_expansion(case: Case) -> Iterator[str]:
     if case.plan is not None:
         yield from (f"step {name}: its definition does not know it" for name in sorted((rows & told) - case.plan.nodes.keys()))
         if case.run.status is RunStatus.SUCCEEDED and case.run.ending is None:  # no task has ended it
-            unreached = case.plan.nodes.keys() - rows - told
+            unreached = {name for name, node in case.plan.nodes.items() if not node.closes} - rows - told
             yield from (f"step {name}: the run succeeded, and never came to it" for name in sorted(unreached))
 
 
@@ -131,7 +131,7 @@ def joins_begin_once_by_their_rule(case: Case) -> Iterator[str]:
         return
     for (name, item), told in case.story.of.items():
         node = case.plan.nodes.get(name)
-        if node is None or item != NO_ITEM:
+        if node is None or node.closes or item != NO_ITEM:
             continue
         begun, came = 0, dict[str, bool]()
         for each in told:
@@ -235,7 +235,7 @@ def an_ending_or_paused_run_begins_nothing(case: Case) -> Iterator[str]:
         elif paused is not None and told.what in _LET_GO:
             where = f"in version {told.version}, while the run was paused since version {paused.version}"
             yield f"{told.what} of step {told.fact.get('step')} {where}"
-        elif ending is not None and told.what in _ADVANCES:
+        elif ending is not None and told.what in _ADVANCES and not case.closes(told.fact["step"]):
             where = f"in version {told.version}, after the run was ending in version {ending.version}"
             yield f"{told.what} of step {told.fact.get('step')} {where}"
     yield from _late_claims(case, case.story)
@@ -246,8 +246,9 @@ def _late_claims(case: Case, story: Chronicle) -> Iterator[str]:
     if not endings:
         return
     for place in case.rows:
+        stops = [told for told in endings if told.what != "run_ending" or not case.closes(place[0])]
         for closing in story.closings(place):
-            before = [told for told in endings if told.version < closing.told.version]
+            before = [told for told in stops if told.version < closing.told.version]
             if before and before[-1].what in _STOPS and closing.started is not None and closing.started > before[-1].at + SLACK:
                 yield f"step {named(place)} was claimed after {before[-1].what} in version {before[-1].version}"
 

@@ -45,7 +45,6 @@ INVARIANTS: list[Invariant] = []
 
 # Numbers of section 3 of the list of invariants that wait for what they speak of.
 LATER = {
-    16: "sagas",
     21: "events",
     33: "a second release",
     37: "webhooks",

@@ -14,8 +14,9 @@ from wfcelery.service.invariants.chronicle import RUN_ENDS
 from wfcelery.service.invariants.limits import waits_its_turn
 from wfcelery.service.invariants.registry import invariant
 
+_REOPENED = ("run_reopened", "run_compensating")
 _AFTER_THE_END = (
-    "run_reopened",
+    *_REOPENED,
     "retry_refused",
     "skip_refused",
     "complete_refused",
@@ -181,9 +182,9 @@ def an_ended_run_stays_ended(case: Case) -> Iterator[str]:
             return
         if told.what in RUN_ENDS:
             ended, at = told.what, told.version
-        elif told.what == "run_reopened":
+        elif told.what in _REOPENED:
             ended = None
-    reopened = any(told.what == "run_reopened" for told in case.story.facts)
+    reopened = any(told.what in _REOPENED for told in case.story.facts)
     for start in case.ledgers.starts or ():
         seen = start.status if start.phase == "seen" and start.run == case.run.id else None
         if seen in RUN_ENDED and seen != case.run.status and not reopened:
