@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -100,3 +101,20 @@ def test_a_loop_is_bounded_and_each_of_its_rounds_has_records_of_its_own(here: F
     here.ended(bounded)
     assert here.shell(f"app_module.wfcelery.get_run({bounded!r}).status()") == "failed"
     assert [row[1] for row in _children(here, bounded)] == ["succeeded"] * 2
+
+
+def test_a_run_shows_its_children_and_a_child_whose_end_was_told_is_not_tried_again(here: Fleet, tmp_path: Path) -> None:
+    bad = "name: bad\ntasks:\n  - {name: no, action: wf.fail, input: {message: no paper}, retry: {count: 0}}\n"
+    above = "name: stack\ntasks:\n  - {name: call, type: workflow, workflow: bad}\n"
+    _publish(here, tmp_path, bad, above)
+    run = str(here.shell("start_workflow('stack', {}).id"))
+    here.ended(run)
+    shown = json.loads(here.run("runs", "show", run, "--json"))
+    [child] = next(step for step in shown["steps"] if step["name"] == "call")["children"]
+    assert (child["workflow"], child["status"]) == ("bad", "failed")
+    assert shown["error"]["type"] == "ChildFailed"
+    assert json.loads(here.run("runs", "show", child["id"], "--json"))["parent"] == run
+    assert child["id"] in here.run("runs", "show", run)
+    here.run("runs", "retry", child["id"], code=4)
+    [(letter,)] = here.query("select id from wf_dead_letter where run = cast(:run as uuid)", run=child["id"])
+    here.run("dead", "retry", str(letter), code=4)
