@@ -89,6 +89,7 @@ def story_of(seed: int) -> Story:
     story = _with_fans(story, Random(f"{seed} fans"))
     story = _with_families(story, Random(f"{seed} families"))
     story = _with_ends(story, Random(f"{seed} ends"))
+    story = _with_regions(story, Random(f"{seed} regions"))
     story = _with_pauses(story, Random(f"{seed} pauses"))
     story = _with_hands(story, Random(f"{seed} hands"))
     story = _with_gates(story, Random(f"{seed} gates"))
@@ -123,6 +124,22 @@ def _with_ends(story: Story, random: Random) -> Story:
     definitions = [
         old if graph is was else definition_of(graph) for graph, was, old in zip(graphs, story.graphs, story.definitions, strict=True)
     ]
+    return replace(story, graphs=tuple(graphs), definitions=tuple(definitions))
+
+
+def _with_regions(story: Story, random: Random) -> Story:
+    """In some runs the success of a step calls others off, or comes too late for them, as far as that may be published."""
+    graphs, definitions = list(story.graphs), list(story.definitions)
+    for number, graph in enumerate(graphs):
+        plain = [task for task in graph["tasks"] if task["type"] in ("action", "sleep")]
+        if len(plain) < 3 or random.random() > 0.25:
+            continue
+        one, *others = random.sample(plain, 3)
+        named = {**one, random.choice(("cancels", "cancels", "unless_reached")): [task["name"] for task in others]}
+        changed = {**graph, "tasks": [named if task is one else task for task in graph["tasks"]]}
+        definition = definition_of(changed)
+        if not any(problem.severity == "error" for problem in problems(definition)):
+            graphs[number], definitions[number] = changed, definition
     return replace(story, graphs=tuple(graphs), definitions=tuple(definitions))
 
 

@@ -14,6 +14,7 @@ from tests.simulation.fleet import Fleet
 from tests.simulation.stories import Graph
 from tests.simulation.world import Violation
 from tests.unit.core import oracle
+from tests.unit.core.generators import flat
 from wfcelery.service.verifying import problems_of
 from wfcelery.store.database import Database, Tx
 from wfcelery.store.verifying import evidence
@@ -73,7 +74,7 @@ def at_rest(fleet: Fleet, run: UUID, graph: Graph, cancelled: bool) -> None:
     tasks = {row[0]: row for row in rows if row[10] == -1}
     itself = any(flats[name].kind in ("end", "fail") and row[1] == "succeeded" for name, row in tasks.items())
     if status == "succeeded" and not itself:
-        _places(run, graph, flats, tasks, by_hand)
+        _places(run, graph, flats, tasks, by_hand, _withdrawn(fleet, run, graph))
     _results(run, flats, rows, by_hand)
     _letters(fleet, run, rows)
     _added(fleet, run, rows)
@@ -92,11 +93,44 @@ def decided_by_hand(fleet: Fleet, run: UUID) -> dict[str, str]:
     return found
 
 
-def _places(run: UUID, graph: Graph, flats: dict[str, oracle.Flat], tasks: dict[str, tuple[Any, ...]], by_hand: dict[str, str]) -> None:
+def _withdrawn(fleet: Fleet, run: UUID, graph: Graph) -> dict[str, set[str]]:
+    """Steps that were called off, or came too late, before they had begun: each because another had succeeded that says so."""
+    found: dict[str, set[str]] = {"called_off": set(), "too_late": set()}
+    says = {task["name"]: task for task in flat(graph["tasks"])}
+    before: set[str] = set()  # what has succeeded, and led on, in an earlier commit
+    for (facts,) in fleet.database.query("select facts from wf_history where run = ? order by version", run.hex):
+        told = json.loads(facts)
+        now = {fact["step"] for fact in told if fact["fact"] in ("step_succeeded", "wait_came", "fan_out_decided", "step_advanced")}
+        for fact in told:
+            name, by = fact.get("step"), fact.get("by")
+            if fact["fact"] == "step_skipped" and by in says:
+                word, one, other = ("called_off", by, name) if fact["why"] == "dead" else ("too_late", name, by)
+                if by not in before | now or other not in says[one].get("cancels" if word == "called_off" else "unless_reached", ()):
+                    raise Violation(f"run {run}: {name} was withdrawn because of {by}, which says nothing of it")
+                found[word].add(name)
+            if fact["fact"] != "step_ready" or name not in says:
+                continue
+            if any(name in says[of].get("cancels", ()) for of in before & says.keys()):
+                raise Violation(f"run {run}: {name} is ready, and had been called off")
+            if not before.isdisjoint(says[name].get("unless_reached", ())):
+                raise Violation(f"run {run}: {name} is ready, and its time was over")
+        before |= now
+        before -= {fact["step"] for fact in told if fact["fact"] == "step_unadvanced"}
+    return found
+
+
+def _places(
+    run: UUID,
+    graph: Graph,
+    flats: dict[str, oracle.Flat],
+    tasks: dict[str, tuple[Any, ...]],
+    by_hand: dict[str, str],
+    withdrawn: dict[str, set[str]],
+) -> None:
     """Every step stands where the rules put it, given how the executed ones ended."""
     ends = {name: row[1] for name, row in tasks.items() if row[1] in ("succeeded", "failed", "timed_out", "cancelled")}
     ends |= {name: how for name, how in by_hand.items() if how == "skipped"}
-    expected = oracle.places(graph, ends, flats)
+    expected = oracle.places(graph, ends, flats, **withdrawn)
     for name, place in expected.items():
         if name in by_hand or ends.get(name) == "cancelled":  # or as the rest of a join that took what it wanted
             continue
