@@ -108,11 +108,11 @@ def _withdrawn(fleet: Fleet, run: UUID, graph: Graph) -> dict[str, set[str]]:
                 if by not in before | now or other not in says[one].get("cancels" if word == "called_off" else "unless_reached", ()):
                     raise Violation(f"run {run}: {name} was withdrawn because of {by}, which says nothing of it")
                 found[word].add(name)
-            if fact["fact"] != "step_ready" or name not in says:
-                continue
-            if any(name in says[of].get("cancels", ()) for of in before & says.keys()):
-                raise Violation(f"run {run}: {name} is ready, and had been called off")
-            if not before.isdisjoint(says[name].get("unless_reached", ())):
+            called_off = any(name in says[of].get("cancels", ()) for of in before & says.keys())
+            plain = name in says and "items" not in says[name] and not fact.get("reported")
+            if called_off and plain and fact["fact"] in ("step_ready", "step_succeeded", "step_failed", "wait_came"):
+                raise Violation(f"run {run}: {fact['fact']} of {name}, which had been called off")
+            if fact["fact"] == "step_ready" and name in says and not before.isdisjoint(says[name].get("unless_reached", ())):
                 raise Violation(f"run {run}: {name} is ready, and its time was over")
         before |= now
         before -= {fact["step"] for fact in told if fact["fact"] == "step_unadvanced"}
