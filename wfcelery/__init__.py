@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         when,
     )
     from wfcelery.authoring.loops import loop
-    from wfcelery.authoring.options import Retry
+    from wfcelery.authoring.options import Compensate, Retry
     from wfcelery.authoring.racing import Race, race
     from wfcelery.authoring.regions import region
     from wfcelery.authoring.secrets import Secret, secret
@@ -109,6 +109,7 @@ __all__ = [
     "Bulk",
     "CannotRead",
     "Cause",
+    "Compensate",
     "Concurrency",
     "DefinitionProblems",
     "DefinitionVersion",
@@ -225,7 +226,7 @@ _HOMES = {
     "wfcelery.authoring.language": "after cancelled completed continue_as_new either end error expr fail failed is_none not_ otherwise "
     "publish required sleep sleep_until succeeded text timed_out when",
     "wfcelery.authoring.loops": "loop",
-    "wfcelery.authoring.options": "Retry",
+    "wfcelery.authoring.options": "Compensate Retry",
     "wfcelery.authoring.racing": "Race race",
     "wfcelery.authoring.regions": "region",
     "wfcelery.authoring.secrets": "Secret secret",

@@ -10,7 +10,10 @@ import pytest
 
 from tests.engine.machine import Cut, Machine
 from tests.store.rows import look
+from wfcelery import Compensate, step, workflow
+from wfcelery.authoring.yaml import load_yaml
 from wfcelery.core.decision import RingRun
+from wfcelery.definition.model import signature
 from wfcelery.definition.values import loads
 from wfcelery.engine import executing
 from wfcelery.engine.ports import Call, Outcome, Raised
@@ -124,6 +127,32 @@ def test_an_attempt_of_unknown_outcome_is_undone_where_asked(database: Database,
     undone = [action for action, _, _ in ledger.said[2:]]
     assert undone == (["refund", "release"] if known else ["release"])
     assert not machine.problems()
+
+
+@step
+def reserve(sku: int) -> str:
+    return str(sku)
+
+
+@step
+def release(sku: int, result: str | None = None) -> None:
+    """Give it back."""
+
+
+def test_python_and_yaml_say_a_compensation_alike() -> None:
+    @workflow(name="undone")
+    def undone() -> None:
+        reserve.options(compensate=Compensate(release, even_if_unknown=True, timeout="30s"))(7)
+
+    text = f"""
+name: undone
+tasks:
+  - name: reserve
+    action: {reserve.name}
+    input: {{sku: 7}}
+    compensate: {{action: {release.name}, even_if_unknown: true, timeout: 30s}}
+"""
+    assert signature(undone.definition) == signature(load_yaml(text))
 
 
 def test_the_workflow_of_the_page_undoes_and_calls_its_hooks(database: Database) -> None:

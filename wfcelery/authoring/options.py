@@ -69,6 +69,7 @@ class CallOptions(TypedDict, total=False):
     lock: str  # a limit of one slot: a text, or a reference
     rate: Rate | str
     breaker: Breaker
+    compensate: object  # what undoes it: a step, its name, or a Compensate(...)
 
 
 class ChildOptions(TypedDict, total=False):
@@ -88,6 +89,30 @@ class ChildOptions(TypedDict, total=False):
     concurrency: int
     success: int | str
     tolerate: int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Compensate:
+    """What undoes a step, and how: `charge.options(compensate=Compensate(refund, even_if_unknown=True))`."""
+
+    step: Any
+    even_if_unknown: bool = field(default=False, kw_only=True)
+    retry: Retry | None = field(default=None, kw_only=True)
+    timeout: Duration | None = field(default=None, kw_only=True)
+    queue: str | None = field(default=None, kw_only=True)
+
+    def document(self) -> dict[str, Any]:
+        """The same, as a definition writes it."""
+        said: dict[str, Any] = {"action": getattr(self.step, "name", self.step)}
+        if self.even_if_unknown:
+            said["even_if_unknown"] = True
+        if self.retry is not None:
+            said["retry"] = self.retry.document()
+        if self.timeout is not None:
+            said["timeout"] = seconds(self.timeout)
+        if self.queue is not None:
+            said["queue"] = self.queue
+        return said
 
 
 class WaitOptions(TypedDict, total=False):
@@ -266,6 +291,12 @@ def _check_share(where: str, value: Any, least: int) -> None:
     check_whole(where, value, least)
 
 
+def _check_compensate(where: str, value: Any) -> None:
+    step = value.step if isinstance(value, Compensate) else value
+    if not isinstance(getattr(step, "name", step), str):
+        raise AuthoringError(f"{where} is a step, the name of one, or Compensate(step, …), not {value!r}")
+
+
 _TASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -286,6 +317,7 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "queue": _check_text,
     "aliases": _check_texts,
     "tags": _check_texts,
+    "compensate": _check_compensate,
     "roles": _check_texts,
     "triggers": _check_triggers,
     "keep": _check_flag,
