@@ -121,7 +121,7 @@ _RESUMES = Statement(
 )
 _PUT_OFF = Statement(
     sa.update(run)
-    .where(run.c.id == one("run", sa.Uuid), run.c.status == "paused", run.c.resume_at <= clock())
+    .where(run.c.id == one("run", sa.Uuid), by_the_way(run.c.status) == "paused", run.c.resume_at <= clock())
     .values(resume_at=later(one("pause", sa.Float)))
 )
 _RESUMABLE = Statement(

@@ -80,5 +80,6 @@ hold = sa.Table(
     sa.Column("turn_at", Instant),  # of the next of them
     sa.Column("ring_at", Instant),  # when a sweep has something to do about it
     sa.UniqueConstraint("organization_id", "scope", name="wf_hold_scope"),
+    sa.Index("wf_hold_standing", "status"),  # how many stand is read with each claim
     one_of("status", ("held", "releasing"), "wf_hold_status"),
 )

@@ -36,4 +36,5 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="wf_hold_pk"),
         sa.UniqueConstraint("organization_id", "scope", name="wf_hold_scope"),
     )
+    op.create_index("wf_hold_standing", "wf_hold", ["status"])
     op.create_index("wf_step_held_by", "wf_step", ["why", "run"], postgresql_where=sa.text(HELD), sqlite_where=sa.text(HELD))
