@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from tests.acceptance.eventually import eventually
 from tests.acceptance.processes import Fleet
 from tests.cli.command_line import Cli
-from tests.corruption.clean import clean
+from tests.corruption.clean import Clean
+from tests.corruption.clean import clean as clean_and_heard
 from tests.promises.conftest import APP
 from tests.store.rows import change, look, started
 from wfcelery.service import expiring, starting
@@ -34,6 +35,14 @@ HELD = [table.name for table in metadata.sorted_tables if "run" in table.c]
 
 def expired(database: Database, kept_for: float = AT_ONCE) -> Expired:
     return expiring.expire(Context(database, Settings()), kept_for)
+
+
+def clean(database: Database) -> Clean:
+    """Runs of which one may expire, another once its letter is gone: two more are deleted at once."""
+    runs = clean_and_heard(database)
+    with database.transaction() as tx:
+        expiring_rows.delete(tx, [runs.runs["heard"], runs.runs["undone"]])
+    return runs
 
 
 def rows_of(database: Database, run: UUID) -> dict[str, int]:

@@ -22,6 +22,7 @@ from wfcelery.core.states import StepStatus
 from wfcelery.store.database import Database, Tx
 from wfcelery.store.hot import is_hot, save_fast
 from wfcelery.store.loading import load_mine, see
+from wfcelery.store.payloads import PLAIN
 
 FINISHED = """
 name: order
@@ -58,7 +59,7 @@ class _Within:
     """The database as `save_fast` knows it, inside a transaction that somebody else holds open."""
 
     def __init__(self, tx: Tx) -> None:
-        self._tx, self.dialect = tx, tx.dialect
+        self._tx, self.dialect, self.payloads = tx, tx.dialect, PLAIN
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:

@@ -46,7 +46,15 @@ def inserting_into(table: str) -> set[str]:
 @pytest.mark.promise("B8", "A2")
 def test_one_function_inserts_runs_and_one_decides() -> None:
     assert inserting_into("run") == {"store/starting.py"}
-    assert callers("insert_run") == {"service/starting.py", "service/schedules.py", "engine/scheduling.py", "store/starting.py"}
+    assert callers("insert_run") == {
+        "engine/scheduling.py",
+        "service/replaying.py",
+        "service/schedules.py",
+        "service/starting.py",
+        "service/triggering.py",
+        "store/children.py",
+        "store/starting.py",
+    }
     assert callers("decide") == {"core/decide.py", "engine/apply.py"}
     assert callers("save") == {"engine/apply.py", "store/hot.py"}
     assert inserting_into("history") == {"store/saving.py", "store/hot.py", "store/healing.py"}  # the last: what `runs verify --fix` heals
