@@ -17,8 +17,8 @@ from wfcelery import errors
 def test_the_public_names_are_these() -> None:
     assert wfcelery.__all__ == sorted(wfcelery.__all__)
     assert " ".join(wfcelery.__all__) == (
-        "ApprovalNotice Approved AttemptCancelled AuthoringError Bound Breaker Bulk CannotRead Cause Compensate Concurrency DefinitionProblems "
-        "DefinitionVersion End Failed GiveUp InProgress InvalidInput InvalidSchedule KeyConflict Limit NotAllowedNow NotFound OnEvent "
+        "ApprovalNotice Approved AttemptCancelled AuthoringError Bound Breaker Bulk CannotRead Cause Compensate Concurrency "
+        "DefinitionProblems DefinitionVersion End Failed GiveUp InProgress InvalidInput InvalidSchedule KeyConflict Limit NotAllowedNow NotFound OnEvent "
         "QuotaExceeded Race Rate Retry RetryLater Run RunCancelled RunFailed RunTimedOut Schedule Secret Step StepContext StepError "
         "StillRunning Submitted WfceleryError Workflow aapprove aarchive_definition aassign abulk add_items adopt after aget_schedule "
         "ahold alist_schedules approval approve apublish_definition archive_definition areject arelease aschedule asend_event assign "
