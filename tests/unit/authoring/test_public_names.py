@@ -18,14 +18,14 @@ def test_the_public_names_are_these() -> None:
     assert wfcelery.__all__ == sorted(wfcelery.__all__)
     assert " ".join(wfcelery.__all__) == (
         "ApprovalNotice Approved AttemptCancelled AuthoringError Bound Breaker Bulk CannotRead Cause Compensate Concurrency "
-        "DefinitionProblems DefinitionVersion End Failed GiveUp InProgress InvalidInput InvalidSchedule KeyConflict Limit NotAllowedNow NotFound OnEvent "
-        "QuotaExceeded Race Rate Retry RetryLater Run RunCancelled RunFailed RunTimedOut Schedule Secret Step StepContext StepError "
-        "StillRunning Submitted WfceleryError Workflow aapprove aarchive_definition aassign abulk add_items adopt after aget_schedule "
-        "ahold alist_schedules approval approve apublish_definition archive_definition areject arelease aschedule asend_event assign "
-        "astart_workflow aunarchive_definition batched bulk cancelled complete_items completed continue_as_new current_step either "
-        "end error expr fail failed form get_run get_schedule hold install is_none list_schedules lock loop not_ on_event once "
-        "otherwise publish publish_definition race region reject release required rerun_failed schedule secret send_event sleep "
-        "sleep_until start_workflow step succeeded text timed_out unarchive_definition wait_event when workflow"
+        "DefinitionProblems DefinitionVersion End Failed GiveUp InProgress InvalidInput InvalidSchedule KeyConflict Limit NotAllowedNow "
+        "NotFound OnEvent QuotaExceeded Race Rate Retry RetryLater Run RunCancelled RunFailed RunTimedOut Schedule Secret Step "
+        "StepContext StepError StillRunning Submitted WfceleryError Workflow aapprove aarchive_definition aassign abulk add_items adopt "
+        "after aget_schedule ahold alist_schedules approval approve apublish_definition archive_definition areject arelease aschedule "
+        "asend_event assign astart_workflow aunarchive_definition batched bulk cancelled complete_items completed continue_as_new "
+        "current_step either end error expr fail failed form get_run get_schedule hold install is_none list_schedules lock loop not_ "
+        "on_event once otherwise publish publish_definition race region reject release required rerun_failed schedule secret send_event "
+        "sleep sleep_until start_workflow step succeeded text timed_out unarchive_definition wait_event when workflow"
     )
 
 
