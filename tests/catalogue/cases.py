@@ -68,6 +68,8 @@ CASES: Mapping[str, Case] = {
     "a sign-up that nobody confirms": Case("sign_up", {"member": 32, "patience": "0.2s"}, "32 is forgotten"),
     "a shelf of videos": Case("shelf", {"files": ["one", "broken", "three"]}, ["one@480, one@1080: 3 s", "three@480, three@1080: 5 s"]),
     "a meter": Case("watch_meter", {"meter": "gas", "until": 9, "pause": "0.05s"}, 9),
+    "a trip": Case("travel", {"trip": 41, "city": "Rome"}, "trip 41: flight in Rome, room in Rome, car in Rome"),
+    "a trip that is given back": Case("travel", {"trip": 42, "city": "nowhere"}, error="there is no car in nowhere"),
     "a certificate": Case("certify", {"host": "example.com"}, "example.com after 3"),
     "salaries": Case("pay_salaries", {"people": PEOPLE, "month": "may"}, [f"R-{number}-may" for number in (1, 2, 4, 5)]),
 }

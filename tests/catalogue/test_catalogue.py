@@ -75,6 +75,13 @@ def test_a_workflow_of_the_catalogue_comes_to_its_end(underway: Underway, name: 
             underway.fleet.result(run)
 
 
+def test_what_was_booked_is_given_back_the_last_first(underway: Underway) -> None:
+    run = underway.runs["a trip that is given back"]
+    assert underway.fleet.ended(run) == "failed"
+    undone = [fact["step"] for fact in underway.fleet.facts(run, "step_succeeded") if fact["step"].endswith(":compensate")]
+    assert undone == ["room:compensate", "flight:compensate"]
+
+
 def test_all_of_it_can_be_verified(underway: Underway) -> None:
     for run in underway.runs.values():
         underway.fleet.ended(run)
