@@ -318,15 +318,19 @@ class Sweep:
         return applied is not None and not applied.decision.ignored
 
     def _ring(self) -> int:
-        """Ring for what nobody took; the new ring times are committed before the rings go out."""
+        """Ring for what nobody took; the new ring times are committed before the rings go out.
+
+        Nothing is rung twice in a pass: what is left when the first of them fall due again is for the next one.
+        """
         settings, overdue = self.runtime.settings, list[Ring]()
         for select in (due.ring_steps, due.ring_runs):
+            end = monotonic() + settings.ring_again
             while True:
                 with self.runtime.database.transaction() as tx:
                     found = self.runtime.plans.with_tasks(tx, select(tx, settings.batch, settings.ring_again))
-                if not found:
-                    break
                 overdue.extend(found)
+                if not found or monotonic() >= end:
+                    break
         self.runtime.bell.ring_again(overdue)
         return len(overdue)
 
