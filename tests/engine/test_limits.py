@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.engine.machine import Machine
 from tests.store.rows import ago, change, look
+from wfcelery import step, workflow
 from wfcelery.core.decision import RingRun
 from wfcelery.engine import executing
 from wfcelery.engine.dispatching import drain
-from wfcelery.engine.ports import Call, Outcome, Raised
+from wfcelery.engine.ports import Call, Outcome, Policy, Raised
+from wfcelery.errors import DefinitionProblems
+from wfcelery.service.definitions import checked_signature
 from wfcelery.store.database import Database
 
 SIX = """
@@ -192,3 +197,43 @@ def test_of_those_that_wait_the_highest_priority_is_first(database: Database) ->
     machine.keeps = False
     assert machine.work() == "succeeded"
     assert [int(name[-1]) % 3 for name in machine.calls] == [0, 2, 2, 1, 1, 0]
+
+
+def test_items_of_a_step_whose_code_is_limited_are_parked_and_say_why(database: Database) -> None:
+    machine = Machine(database, "name: order\ntasks: [{name: pack, action: shop.pack, with_items: [1, 2]}]")
+    limited = Policy(gates=({"kind": "rate", "key": "shop.pack", "every": 60.0, "burst": 1},))
+    machine.policy = lambda action: limited  # type: ignore[method-assign]
+    begun(machine)
+    machine.answer()
+    assert not machine.calls
+    [(status, error)] = look(database, "select distinct status, error from wf_step where item >= 0")
+    assert status == "ready"
+    assert "the code of shop.pack says rate, which does not hold for items" in error
+    assert not machine.problems()
+    machine.policy = lambda action: Policy()  # type: ignore[method-assign]
+    change(database, "update wf_step set due_at = {0}, ring_at = {0} where status = 'ready'".format(ago(database, 1)))
+    change(database, "update wf_step set ring_at = {} where item < 0".format(ago(database, 1)))
+    assert machine.work() == "succeeded"
+    assert machine.calls.total() == 2
+
+
+def test_a_definition_that_calls_a_limited_step_for_items_is_refused_where_the_code_is_known() -> None:
+    @step(name="limits.packed", lock="scales")
+    def packed(number: int) -> int:
+        return number
+
+    @workflow(name="limits.one")
+    def one(number: int) -> int:
+        return packed(number)
+
+    @workflow(name="limits.each")
+    def each(numbers: list[int]) -> list[int]:
+        return packed.map(numbers)
+
+    @workflow(name="limits.runs")
+    def runs(numbers: list[int]) -> list[int]:
+        return one.map(numbers)
+
+    with pytest.raises(DefinitionProblems, match="tasks.packed.with_items: the code of limits.packed says lock, which does not hold"):
+        checked_signature(each.definition)
+    assert checked_signature(runs.definition)

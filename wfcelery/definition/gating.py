@@ -7,7 +7,7 @@ or worker it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -90,3 +90,14 @@ def keys_of(task: Any) -> Iterator[tuple[tuple[str, ...], str | None]]:
         said = getattr(task, gate)
         if said is not None:
             yield (gate, "key"), said.key
+
+
+def not_for_items(action: str, gates: Iterable[Mapping[str, Any]]) -> str | None:
+    """Why a step with these gates in its code cannot be called for each item; None: it can."""
+    kinds = [gate["kind"] for gate in gates]
+    if not kinds:
+        return None
+    return (
+        f"the code of {action} says {', '.join(kinds)}, which does not hold for items: "
+        "give each item a workflow of its own that calls it, or say how many at once with concurrency and leave it out there"
+    )

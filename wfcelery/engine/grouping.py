@@ -18,11 +18,12 @@ from wfcelery.clock import monotonic
 from wfcelery.core.decision import RingStep
 from wfcelery.core.events import Expanded, Fact, Failed, GroupEnded, ItemEnd, ItemsCalled, Parked, Succeeded, TurnedAway
 from wfcelery.core.rows import StepRow
+from wfcelery.definition.gating import not_for_items
 from wfcelery.definition.plan import Plan
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, insisting, keeping_for, persist
 from wfcelery.engine.calling import attempt_of, fact_of
 from wfcelery.engine.dispatching import drain
-from wfcelery.engine.ports import Calls, Fenced, LeftOut, Outcome, ReportedItself
+from wfcelery.engine.ports import Calls, CannotBegin, Fenced, LeftOut, Outcome, ReportedItself
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.store.claims import claim_group, set_deadline
 from wfcelery.store.database import Tx
@@ -150,11 +151,12 @@ def _perform(runtime: Runtime, group: Group, budget: Budget) -> tuple[float, App
     node = group.known.plan.nodes[group.rows[0].name]
     policy = runtime.policy(node)
     each = node.commit == "each" or policy.commit == "each" or policy.transactional
+    refused = None if node.closes else not_for_items(node.action, policy.gates)
     began = monotonic()
     last: Applied | None = None
     took = 0.0
     for number, row in enumerate(group.rows):
-        outcome = attempt_of(runtime, row, group.known)
+        outcome = attempt_of(runtime, row, group.known) if refused is None else CannotBegin(refused)
         rest = group.rows[number + 1 :]
         if isinstance(outcome, ReportedItself):
             last = _drained(runtime, group, None if rest or group.done else keeping_for(runtime, budget))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from wfcelery.authoring.decorators import Bound
+from wfcelery.authoring.gated_items import gated_items
 from wfcelery.authoring.registry import registry
 from wfcelery.authoring.yaml import load_yaml_file
 from wfcelery.clock import monotonic
@@ -215,10 +216,15 @@ def checked_signature(definition: Definition) -> str:
 
 
 def _refuse(definition: Definition) -> None:
-    faults = [fault for fault in problems(definition) if fault.severity == "error"]
+    faults = _faults(definition)
     if faults:
         raise DefinitionProblems(definition.name, faults)
     compile_plan(definition)
+
+
+def _faults(definition: Definition) -> list[Problem]:
+    """What keeps a definition from being stored: in itself, and beside the code that this process has."""
+    return [*(fault for fault in problems(definition) if fault.severity == "error"), *gated_items(definition)]
 
 
 def read_files(paths: Iterable[Path]) -> list[Definition]:
@@ -244,7 +250,7 @@ def check_code(context: Context | None) -> list[str]:
     for workflow in registry.workflows():
         try:
             definition = workflow.definition
-            wrong += [f"{workflow.name}: {fault}" for fault in problems(definition) if fault.severity == "error"]
+            wrong += [f"{workflow.name}: {fault}" for fault in _faults(definition)]
         except (DefinitionProblems, TypeError, ValueError) as problem:
             wrong.append(f"{workflow.name}: {problem}")
             continue
