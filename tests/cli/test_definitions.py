@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command_line import FLOWS, Cli
+from tests.cli.command_line import FLOWS, ROOT, Cli, environment
 from tests.cli.flows import greeting
+from tests.store.rows import look
 from wfcelery import NotAllowedNow, NotFound, archive_definition, publish_definition, start_workflow, unarchive_definition
 from wfcelery.service import definitions
 from wfcelery.service.context import current
@@ -208,3 +212,18 @@ def test_check_tells_what_runs_under_way_have_to_call_and_the_code_has_not(empty
         ended = "status = 'cancelled', version = 1, ended_at = 1, ring_at = null, due_at = null"
         connection.exec_driver_sql(f"update wf_run set {ended}")
     assert empty.json("-A", FLOWS, "definitions", "check")[0]["problems"] == []
+
+
+def test_a_start_by_name_takes_values_by_the_annotations_of_the_code_that_is_known(empty: Cli, tmp_path: Path) -> None:
+    expense = json.dumps({"expense": {"id": 1, "by": "ada", "amount": "101"}})
+    empty("definitions", "publish", str(ROOT / "tasks" / "expenses.yaml"))
+    alone = "import sys; from wfcelery.cli import group; group(sys.argv[1:])"
+    command = [sys.executable, "-c", alone, "--database", empty.url, "runs", "start", "reimburse", expense]
+    subprocess.run(command, check=True, env=environment(), cwd=tmp_path, capture_output=True, timeout=60)
+    empty("-A", "tasks.expenses", "runs", "start", "reimburse", expense)
+    started = start_workflow("reimburse", json.loads(expense))
+    wrong = empty("-A", "tasks.expenses", "runs", "start", "reimburse", expense.replace("101", "much"), code=1).stderr
+    assert "expense.amount: Input should be a valid decimal" in wrong
+    started.replay(set={"expense.amount": "7.10"})
+    amounts = [json.loads(given)["expense"]["amount"] for (given,) in look(Database(empty.url), "select input from wf_run order by id")]
+    assert amounts == ["101", {"$wf": ["decimal", "101"]}, {"$wf": ["decimal", "101"]}, {"$wf": ["decimal", "7.10"]}]

@@ -64,10 +64,21 @@ def by_name(context: Context, name: str, given: Mapping[str, Any], tx: Tx | None
             raise _unknown(context, name, version, tx)
         valid = known.validate_input(given)  # before anything is stored
         return launched(context, known.definition, tx), name, valid
-    if known is not None and _signature_of(known.definition) == found.signature:
+    if known is not None and _signature_of(known.definition) == found.signature:  # no need to read it
         return found.signature, name, known.validate_input(given)
-    definition = Definition.model_validate_json(found.body)
-    return found.signature, name, check_input(definition, {key: encode(value) for key, value in given.items()})
+    return found.signature, name, input_of(Definition.model_validate_json(found.body), found.signature, given)
+
+
+def input_of(definition: Definition, signature: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored input of a run by this definition; `InvalidInput` tells everything wrong with it.
+
+    Where this process knows the workflow's code, and its parameters are still those of the definition, its annotations count, so
+    that "101" is a Decimal where one is wanted; elsewhere the JSON schema of the definition does, and a value stays what it is.
+    """
+    known = registry.find_workflow(definition.name)
+    if known is not None and (_signature_of(known.definition) == signature or known.definition.parameters == definition.parameters):
+        return known.validate_input(given)
+    return check_input(definition, {name: encode(value) for name, value in given.items()})
 
 
 def _unknown(context: Context, name: str, version: str, tx: Tx | None) -> NotFound:

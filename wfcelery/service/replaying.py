@@ -17,7 +17,6 @@ from wfcelery.core.rows import RunRow
 from wfcelery.core.states import RUN_ENDED
 from wfcelery.core.taking_over import to_take
 from wfcelery.definition.compile import compile_plan
-from wfcelery.definition.inputs import check_input
 from wfcelery.definition.model import Definition
 from wfcelery.definition.patching import patched, setting
 from wfcelery.definition.values import decode, dumps
@@ -68,9 +67,9 @@ def replay(context: Context, run: UUID, again: Again, *, same_version: bool = Fa
     if same_version:
         definition = _definition(old, body)
         signature = definitions.launched(context, definition, None)
-        stored = check_input(definition, given)
+        stored = definitions.input_of(definition, signature, _decoded(given))
     else:
-        signature, _, stored = definitions.by_name(context, old.workflow, {name: decode(value) for name, value in given.items()}, None)
+        signature, _, stored = definitions.by_name(context, old.workflow, _decoded(given), None)
     return _start(context, old, signature, stored, "replay", again, None)
 
 
@@ -90,10 +89,15 @@ def rerun(context: Context, run: UUID, step: str, again: Again) -> UUID:
         raise NotFound("step", step, get_close_matches(step, names, 1))
     if old.status not in RUN_ENDED:
         raise NotAllowedNow(f"rerun: run {run} is {old.status}; it can be run again from a step when it has ended", str(old.status))
-    stored = check_input(definition, again.input_of(old))
+    stored = definitions.input_of(definition, old.definition, _decoded(again.input_of(old)))
     signature = definitions.launched(context, definition, None)
     taken, skipped = to_take(compile_plan(definition, signature), steps, step)
     return _start(context, old, signature, stored, "rerun", again, {"run": str(run), "names": taken, "skipped": skipped})
+
+
+def _decoded(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of an input in stored form."""
+    return {name: decode(value) for name, value in given.items()}
 
 
 def _found(tx: Tx, run: UUID) -> RunRow:
