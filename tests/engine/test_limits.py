@@ -212,7 +212,7 @@ def test_items_of_a_step_whose_code_is_limited_are_parked_and_say_why(database: 
     assert not machine.problems()
     machine.policy = lambda action: Policy()  # type: ignore[method-assign]
     change(database, "update wf_step set due_at = {0}, ring_at = {0} where status = 'ready'".format(ago(database, 1)))
-    change(database, "update wf_step set ring_at = {} where item < 0".format(ago(database, 1)))
+    change(database, f"update wf_step set ring_at = {ago(database, 1)} where item < 0")
     assert machine.work() == "succeeded"
     assert machine.calls.total() == 2
 
@@ -234,6 +234,6 @@ def test_a_definition_that_calls_a_limited_step_for_items_is_refused_where_the_c
     def runs(numbers: list[int]) -> list[int]:
         return one.map(numbers)
 
-    with pytest.raises(DefinitionProblems, match="tasks.packed.with_items: the code of limits.packed says lock, which does not hold"):
+    with pytest.raises(DefinitionProblems, match="the code of limits.packed says lock, which does not hold"):
         checked_signature(each.definition)
     assert checked_signature(runs.definition)
