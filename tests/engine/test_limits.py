@@ -234,6 +234,6 @@ def test_a_definition_that_calls_a_limited_step_for_items_is_refused_where_the_c
     def runs(numbers: list[int]) -> list[int]:
         return one.map(numbers)
 
-    with pytest.raises(DefinitionProblems, match="the code of limits.packed says lock, which does not hold"):
+    with pytest.raises(DefinitionProblems, match=r"the code of limits\.packed says lock, which does not hold"):
         checked_signature(each.definition)
     assert checked_signature(runs.definition)
