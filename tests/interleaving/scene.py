@@ -20,12 +20,14 @@ from wfcelery.authoring.yaml import load_yaml
 from wfcelery.core import births
 from wfcelery.core.events import Expanded
 from wfcelery.core.rows import StepRow
+from wfcelery.definition.bodies import bodies_of
 from wfcelery.definition.model import canonical_json, signature
 from wfcelery.engine import executing
 from wfcelery.engine.apply import Known, apply
 from wfcelery.engine.runtime import Runtime
 from wfcelery.service.verifying import problems_of
 from wfcelery.store import definitions, due
+from wfcelery.store.approval_table import approval
 from wfcelery.store.claims import Claimed, claim, claim_group
 from wfcelery.store.database import Database
 from wfcelery.store.schema import Instant, dead_letter, event, history, inbox, limit, limit_use, run, schedule, step, wait, worker
@@ -41,7 +43,7 @@ tasks:
   - {name: after_fast, action: x}
   - {name: quick, action: x, on_success: [after_quick]}
   - {name: after_quick, action: x}
-  - {name: idle, action: x}
+  - {name: idle, action: x, on_error: continue}
   - {name: flaky, action: x, timeout: 10, retry: {count: 9, delay: 0, jitter: false}}
   - {name: fatal, action: x}
   - {name: asleep, type: sleep, duration: 1h, on_success: [awake]}
@@ -67,6 +69,26 @@ name: locked
 tasks:
   - {name: only, action: x, lock: till}
 """
+BESIDE = (
+    """
+name: asking
+tasks:
+  - {name: ask, type: approval, title: May it, assignees: [ada], remind: 30s, timeout: 50s}
+  - {name: only, action: x, after: {ask: [succeeded, failed, timed_out]}}
+""",
+    """
+name: calling
+tasks:
+  - {name: child, type: workflow, tasks: [{name: only, action: x}]}
+  - {name: behind, action: x, after: child}
+""",
+    """
+name: undone
+tasks:
+  - {name: charge, action: x, compensate: refund}
+  - {name: ship, action: x, after: charge}
+""",
+)
 NEW, FAILED = UUID(int=2**128 - 2), UUID(int=2**128 - 1)  # runs beside it: one that nobody has begun, one that has failed
 LISTENER = UUID(int=2**128 - 5)  # and one that waits for an event
 CHUNK = 2  # items born in one commit, so that `crates` has not all of its own yet
@@ -78,6 +100,7 @@ ORDERED_BY = {
     history: "x.run, x.version",
     inbox: "x.run, x.fact, x.data",
     wait: "x.step",
+    approval: "x.name",
     dead_letter: "x.run, x.name, x.item, x.episode",
     worker: "x.name, x.id",
     schedule: "x.name",
@@ -117,6 +140,7 @@ class Scene:
         self.small = self._store_another(SMALL)
         self.locked = self._store_another(LOCKED)
         self.listening = self._store_another(LISTENING)
+        self.beside = {text.split()[1]: self._store_another(text) for text in BESIDE}
         self.machine.runtime.settings = self.machine.runtime.settings.model_copy(update={"lease": 3600.0})
         self.machine.keeps = False
         self.run = self.machine.run
@@ -143,9 +167,9 @@ class Scene:
     def _store_another(self, text: str) -> str:
         definition = load_yaml(text)
         with self.database.transaction() as tx:
-            signed = signature(definition)
-            definitions.store(tx, signed, definition.name, definition.version, canonical_json(definition), strict=False)
-        return signed
+            for each in (*bodies_of(definition), definition):
+                definitions.store(tx, signature(each), each.name, each.version, canonical_json(each), strict=False)
+        return signature(definition)
 
     def _set(self) -> None:
         """Everything under way: claimed, in groups, asleep and due, ready, held, not born yet."""
@@ -274,7 +298,7 @@ class Scene:
             f"update wf_step set ring_at = {past} where ring_at is not null",
             f"update wf_step set due_at = {past} where due_at is not null",
             f"update wf_inbox set ring_at = {past}",
-            f"update wf_wait set due_at = {past} where status = 'open'",
+            f"update wf_wait set due_at = {past}, opened_at = {past} where status = 'open'",
             f"update wf_worker set lease_until = {past}",
             f"update wf_meta set judge_from = null, swept_at = {self._clock()}",
         ]
