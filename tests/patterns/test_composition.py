@@ -1,4 +1,4 @@
-"""Patterns that are made of child runs: 10, 12, 21 and 22."""
+"""Patterns that are made of child runs: 10, 12, 21, 22 and 28."""
 
 from __future__ import annotations
 
@@ -40,3 +40,15 @@ def test_a_loop_goes_on_while_its_condition_holds(pattern: Pattern) -> None:
 @pytest.mark.pattern(22)
 def test_a_workflow_calls_itself(pattern: Pattern) -> None:
     assert pattern.fleet.result(pattern.start(n=6)) == 720
+
+
+@pytest.mark.pattern(28)
+def test_the_first_of_two_leads_on_and_the_next_round_waits_for_both(pattern: Pattern) -> None:
+    run = pattern.start(patients=["Ann", "Ben"])
+
+    assert pattern.fleet.result(run) == "Ben is treated"
+    rounds = "select s.name, s.claimed_at, s.ended_at from wf_run r join wf_step p on p.id = r.parent_step join wf_step s on s.run = r.id"
+    rows = pattern.fleet.query(f"{rounds} where p.run = :run order by r.created_at, s.name", run=UUID(run).hex)
+    ann, ben = ({name: (claimed, ended) for name, claimed, ended in rows[at : at + 3]} for at in (0, 3))
+    assert ann["treat"][1] < ann["professor"][1], "nobody waits for the professor"
+    assert ben["doctor"][0] > ann["professor"][1], "but the next patient does"
