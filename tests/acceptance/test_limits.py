@@ -52,7 +52,7 @@ def test_the_rate_limit_of_an_adopted_task_holds_for_the_whole_fleet(here: Fleet
     began = [at for (at,) in here.query("select claimed_at from wf_step where name like 'paced%' order by claimed_at")]
     since = [(at - began[0]).total_seconds() for at in began]
     assert len(since) == 10
-    assert all(seconds > number * 0.1 - 0.02 for number, seconds in enumerate(since)), "none begins before its turn, however late others are"
+    assert all(seconds > number * 0.1 - 0.02 for number, seconds in enumerate(since)), "none begins before its turn"
 
 
 @pytest.mark.promise("D24")
