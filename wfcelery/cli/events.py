@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from getpass import getuser
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import click
 
 from wfcelery.cli import output
+from wfcelery.cli.json_text import read_json
 from wfcelery.cli.target import context
 
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object, or one a line.")
@@ -35,22 +34,11 @@ def send_event(ctx: click.Context, /, name: str, data: str, as_json: bool, by: s
 
     context(ctx)
     given = {word: value for word, value in options.items() if value not in (None, False)}
-    sent = send(name, _data(data), actor=by or getuser(), **given)
+    sent = send(name, read_json(data, "DATA"), actor=by or getuser(), **given)
     if as_json:
         click.echo(json.dumps({"id": sent, "name": name}))
     else:
         click.echo(sent)
-
-
-def _data(text: str) -> Any:
-    try:
-        if text == "-":
-            text = sys.stdin.read()
-        elif text.startswith("@"):
-            text = Path(text[1:]).read_text(encoding="utf-8")
-        return json.loads(text)
-    except (OSError, ValueError, RecursionError) as problem:
-        raise click.BadParameter(f"it is no JSON that can be read: {type(problem).__name__}", param_hint="DATA") from problem
 
 
 @click.command("requeue-event")

@@ -20,8 +20,8 @@ class RunLike(Protocol):
     def ending(self) -> str | None: ...
 
 
-class FanOutLike(Protocol):
-    """What is looked at of a fan-out's own row."""
+class StepLike(Protocol):
+    """What is looked at of a step's row."""
 
     @property
     def status(self) -> str: ...
@@ -29,6 +29,11 @@ class FanOutLike(Protocol):
     def why(self) -> str | None: ...
     @property
     def items_left(self) -> int | None: ...
+
+
+class FanOutLike(StepLike, Protocol):
+    """What is looked at of a fan-out's own row."""
+
     @property
     def blockers(self) -> int: ...
 

@@ -6,9 +6,8 @@ by that as by a retry. What is being executed cannot: two would say how it ended
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from wfcelery.core import closing
+from wfcelery.core.asking import RunLike, StepLike
 from wfcelery.core.children import awaits_child, part_with
 from wfcelery.core.draft import Draft, digest
 from wfcelery.core.events import CompleteAsked, SkipAsked
@@ -21,26 +20,6 @@ from wfcelery.core.wait_machine import close_wait
 _FAILED = (StepStatus.FAILED, StepStatus.TIMED_OUT)
 _OPEN = (StepStatus.BLOCKED, StepStatus.READY, StepStatus.HELD, StepStatus.WAITING)
 _REOPENS = (RunStatus.FAILED, RunStatus.TIMED_OUT)
-
-
-class RunLike(Protocol):
-    """What is looked at of a run."""
-
-    @property
-    def status(self) -> str: ...
-    @property
-    def ending(self) -> str | None: ...
-
-
-class StepLike(Protocol):
-    """What is looked at of a step's row."""
-
-    @property
-    def status(self) -> str: ...
-    @property
-    def why(self) -> str | None: ...
-    @property
-    def items_left(self) -> int | None: ...
 
 
 def refusal(run: RunLike, row: StepLike | None) -> str | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wfcelery.core.asking import DECIDED
-from wfcelery.core.by_hand import RunLike, StepLike
+from wfcelery.core.asking import DECIDED, RunLike, StepLike
 from wfcelery.core.draft import Draft
 from wfcelery.core.events import CancelStepAsked
 from wfcelery.core.rows import StepRow
