@@ -187,6 +187,8 @@ def give_back(view: Slice, kept: tuple[UUID, UUID], facts: Sequence[Fact], mint:
         draft.decision.rings.clear()
         if view.run.ending is not None:
             run_machine.close_one(draft, mine, "stopped")
+        else:
+            regions.handed_back(draft, mine)
         for fact in _in_order(facts):
             if isinstance(fact, _TIMED):
                 _advance(draft)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wfcelery.core import fan_out
+from wfcelery.core import fan_out, regions
 from wfcelery.core.draft import Draft, ranges
 from wfcelery.core.events import HoldOver, TurnedAway
 from wfcelery.core.rows import NO_ITEM, StepRow
@@ -32,9 +32,10 @@ def on_turned_away(draft: Draft, fact: TurnedAway) -> None:
         draft.move(row, StepStatus.READY)
         draft.note("step_handed_back", row)
         draft.ring_step(row, draft.plan.nodes[row.name].action)
-        return
-    draft.move(row, StepStatus.HELD, why)
-    draft.note("step_handed_back", row, then="held", why=why)
+    else:
+        draft.move(row, StepStatus.HELD, why)
+        draft.note("step_handed_back", row, then="held", why=why)
+    regions.handed_back(draft, row)
 
 
 def _turn_away_items(draft: Draft, row: StepRow, fact: TurnedAway) -> None:

@@ -22,9 +22,8 @@ def on_success(draft: Draft, node: Node) -> None:
         _close(draft, node)
     for name in node.passes:
         row = draft.step(name)
-        if row is not None and row.status in (StepStatus.READY, StepStatus.HELD) and row.attempt == 0:
-            draft.run.open_steps -= 1  # `skip` counts it once more before it ends it
-            skip(draft, draft.plan.nodes[name], row, "when", by=node.name)
+        if row is not None:
+            _withdraw(draft, row, node.name)
 
 
 def _close(draft: Draft, node: Node) -> None:
@@ -35,6 +34,21 @@ def _close(draft: Draft, node: Node) -> None:
     for name in node.cancels:
         if draft.step(name) is None:
             skip(draft, draft.plan.nodes[name], None, "dead", by=node.name)
+
+
+def _withdraw(draft: Draft, row: StepRow, by: str) -> None:
+    """Skip what nobody has begun."""
+    if row.status in (StepStatus.READY, StepStatus.HELD) and row.attempt == 0:
+        draft.run.open_steps -= 1  # `skip` counts it once more before it ends it
+        skip(draft, draft.plan.nodes[row.name], row, "when", by=by)
+
+
+def handed_back(draft: Draft, row: StepRow) -> None:
+    """A step that was claimed and has not begun is to be claimed once more: its milestone may have been reached since."""
+    node = draft.plan.nodes[row.name]
+    late = passed(draft, node) if node.unless_reached else None
+    if late is not None:
+        _withdraw(draft, row, late)
 
 
 def passed(draft: Draft, node: Node) -> str | None:

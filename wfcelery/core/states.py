@@ -160,7 +160,7 @@ STEP_TABLE: Mapping[StepStatus | None, Mapping[str, frozenset[StepStatus]]] = {
         "again": frozenset({StepStatus.READY, StepStatus.HELD, StepStatus.CANCELLED}),
         "failure": frozenset({StepStatus.FAILED}),
         "timeout": frozenset({StepStatus.TIMED_OUT}),
-        "the item's own when is false": frozenset({StepStatus.SKIPPED}),
+        "the item's own when is false, or a step handed back comes too late": frozenset({StepStatus.SKIPPED}),
         "closed": frozenset({StepStatus.CANCELLED}),
         "it calls a workflow": frozenset({StepStatus.WAITING}),
     },

@@ -186,6 +186,8 @@ class Checked(Undoing):
         """What a success calls off is over with it, and what comes too late for it does not begin."""
         rows = self.tasks()
         for fact in decision.facts:
+            if fact["fact"] == "step_reopened" and fact.get("anew"):
+                self.again.add(fact["step"])
             if fact["fact"] == "step_skipped" and fact.get("by") in self.flats:
                 by = self.flats[fact["by"]].task
                 called_off = fact["why"] == "dead"
@@ -202,7 +204,7 @@ class Checked(Undoing):
                 closing = left.status in (*STEP_ENDED, StepStatus.REPORTED) or (left.why or "").startswith("closing:")
                 assert closing or is_decided(left) or other in self.again, f"{name} has called {other} off, and it is {left.status}"
             waits = row is not None and row.status in (StepStatus.READY, StepStatus.HELD) and row.attempt == 0
-            if waits and not self.again:
+            if waits and name not in self.again:
                 assert reached.isdisjoint(flat.task.get("unless_reached", ())), f"{name} waits for its turn, and its time is over"
 
     @staticmethod

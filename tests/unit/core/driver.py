@@ -228,7 +228,8 @@ class World(Checked):
     def _save_children(self, decision: Decision) -> None:
         """Each is born once, by a step that waits for it, and nobody but an open one is told anything."""
         for born in decision.children:
-            assert self.steps[born.step].status is StepStatus.WAITING
+            closed = born.id in {told.run for told in decision.told}  # by a join that began in the same commit
+            assert closed or self.steps[born.step].status is StepStatus.WAITING
             assert born.id not in self.born, "a child is born twice"
             self.born.add(born.id)
             self.children[born.id] = Child(born.id, born.step)
@@ -588,7 +589,7 @@ class World(Checked):
             self.episode[letter.name, letter.item] = self.spent[letter.name, letter.item]
         decision = self.tell(*[RetryAsked(letter.step) for letter in chosen])
         retried = [letter.step for letter in taken]
-        anew = bool(decision.dead_letters or self._unsaid())  # something else failed in the same commit
+        anew = bool(decision.dead_letters or self._unsaid() or ended_by_itself(self.plan, self.run))  # in the same commit
         assert decision.retried == retried or (decision.ended and anew and set(decision.retried) < set(retried))
         if taken and self.run.status in (RunStatus.FAILED, RunStatus.TIMED_OUT):
             assert anew or any(found.status == "open" for found in self.letters), "a retry has not reopened its run"
