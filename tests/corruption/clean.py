@@ -79,6 +79,23 @@ tasks:
   - {name: told, action: t, after: news}
 """
 
+ASKED = """
+name: asked
+tasks:
+  - {name: ask, type: approval, title: May it, assignees: [ada]}
+  - {name: side, action: side}
+  - {name: behind, action: b, after: [ask, side]}
+"""
+
+CALLED_OFF = """
+name: called_off
+tasks:
+  - {name: slow, type: sleep, duration: 1h, region: waiting}
+  - {name: never, action: n, region: waiting, after: slow}
+  - {name: quick, action: q, cancels: waiting}
+  - {name: behind, action: b, after: quick}
+"""
+
 KINDS = {("order", "a"): "transactional", ("order", "b"): "idempotent", ("reported", "pay"): "transactional"}
 ERROR = {"type": "Oops", "code": None, "message": "no luck"}
 
@@ -108,6 +125,8 @@ def clean(database: Database) -> Clean:
     with database.transaction() as tx:
         events.insert(tx, events.NewEvent(uuid7(), "default", "news", "today", "1"))
     runs["heard"] = _worked_off(database, HEARD, effects, lambda *_: None)
+    runs["asked"] = _worked_off(database, ASKED, effects, _answers)
+    runs["called_off"] = _worked_off(database, CALLED_OFF, effects, lambda *_: None)
     runs["open"] = _killed(database, OPEN, effects, {"busy", "pack"})
     pays = reported(database, effects)
     runs["reported"] = pays.run
@@ -187,6 +206,14 @@ def _failed(machine: Machine, call: Call) -> Outcome | None:
         machine.rings.remove(bad)
         executing.execute(machine.runtime, bad.organization_id, bad.step)
     return Raised(ERROR) if call.name == "bad" else None
+
+
+def _answers(machine: Machine, call: Call) -> None:
+    """While `side` executes, somebody approves and somebody else comes too late."""
+    if call.name == "side":
+        for verb in ("approve", "reject"):
+            machine.put(verb, task="ask", by="ada", roles=[], comment=None, form=None)
+        machine.rings.append(RingRun("default", machine.run, "celery"))
 
 
 def _killer(names: set[str]) -> Meanwhile:

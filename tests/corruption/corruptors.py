@@ -182,6 +182,22 @@ def _the_first_first(commits: dict[int, Facts]) -> None:
     _of(commits, "run_compensating")[1]["steps"].reverse()
 
 
+def _said_no(commits: dict[int, Facts]) -> None:
+    _of(commits, "wait_met", "ask")[1]["outcome"] = "rejected"
+
+
+def _answered_twice(commits: dict[int, Facts]) -> None:
+    version, fact = _of(commits, "wait_met", "ask")
+    commits[version].append(dict(fact))
+
+
+def _closed_late(commits: dict[int, Facts]) -> None:
+    """What was called off was closed one commit later."""
+    version, fact = _of(commits, "step_cancelled", "slow")
+    commits[version].remove(fact)
+    commits[version + 1].append(fact)
+
+
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 ENDED = ("order", "failed")
 
@@ -226,7 +242,7 @@ CORRUPTORS = [
         "update wf_step set status = 'succeeded' where run = {undone} and name = 'first'"
     ), also=frozenset({32})),
     Corruptor(19, "a timer fired an hour early", sql(
-        "update wf_wait set due_at = (select due_at from wf_wait as w where w.run = {open}) where run = {order}"
+        "update wf_wait set due_at = (select due_at from wf_wait as w where w.run = {open} and w.due_at is not null) where run = {order}"
     )),
     Corruptor(20, "an event was consumed by a wait for another", sql("update wf_event set key = 'yesterday' where name = 'news'")),
     Corruptor(20, "an event was sent to another run", sql("update wf_event set run = {open} where name = 'news'")),
@@ -295,5 +311,8 @@ CORRUPTORS = [
     Corruptor(58, "a run continues as one that its history does not know", sql(
         "update wf_run set continued_as = {random} where id = {order}"
     )),
+    Corruptor(59, "an approval was rejected, and its step succeeded", history("asked", _said_no)),
+    Corruptor(59, "an approval was answered twice", history("asked", _answered_twice), also=frozenset({7})),
+    Corruptor(60, "what was called off was closed a commit later", history("called_off", _closed_late)),
     Corruptor(50, "a step was written while it ran", sql("update wf_step set ring_at = {now} where run = {open} and name = 'busy'")),
 ]  # fmt: skip

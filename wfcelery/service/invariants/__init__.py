@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from uuid import UUID
 
-from wfcelery.service.invariants import attempts, children, compensation, effects, fleet, graph, heard, limits, state
+from wfcelery.service.invariants import answers, attempts, children, compensation, effects, fleet, graph, heard, limits, regions, state
 from wfcelery.service.invariants.case import Case
 from wfcelery.service.invariants.ledgers import Carried, Effect, Ledgers, Start, effect_of, read_effects, read_starts, read_tap, start_of
 from wfcelery.service.invariants.registry import INVARIANTS, LATER, Invariant, Problem
@@ -36,7 +36,8 @@ __all__ = [
     "start_of",
 ]
 
-CHECKS = (attempts, children, compensation, effects, fleet, graph, heard, limits, state)  # each enters its invariants when it is loaded
+# Each enters its invariants when it is loaded.
+CHECKS = (answers, attempts, children, compensation, effects, fleet, graph, heard, limits, regions, state)
 NOTHING = Ledgers()
 
 
