@@ -40,13 +40,14 @@ if TYPE_CHECKING:
         when,
     )
     from wfcelery.authoring.loops import loop
-    from wfcelery.authoring.options import Compensate, Retry
+    from wfcelery.authoring.options import Retry
     from wfcelery.authoring.racing import Race, race
     from wfcelery.authoring.regions import region
     from wfcelery.authoring.secrets import Secret, secret
     from wfcelery.authoring.sections import lock
     from wfcelery.authoring.tracing import End
     from wfcelery.authoring.triggers import OnEvent, on_event
+    from wfcelery.authoring.undoing import Compensate
     from wfcelery.core.decision import ApprovalNotice
     from wfcelery.errors import (
         AttemptCancelled,
@@ -226,12 +227,13 @@ _HOMES = {
     "wfcelery.authoring.language": "after cancelled completed continue_as_new either end error expr fail failed is_none not_ otherwise "
     "publish required sleep sleep_until succeeded text timed_out when",
     "wfcelery.authoring.loops": "loop",
-    "wfcelery.authoring.options": "Compensate Retry",
+    "wfcelery.authoring.options": "Retry",
     "wfcelery.authoring.racing": "Race race",
     "wfcelery.authoring.regions": "region",
     "wfcelery.authoring.secrets": "Secret secret",
     "wfcelery.authoring.tracing": "End",
     "wfcelery.authoring.triggers": "OnEvent on_event",
+    "wfcelery.authoring.undoing": "Compensate",
     "wfcelery.errors": "AttemptCancelled AuthoringError CannotRead DefinitionProblems Failed GiveUp InProgress InvalidInput "
     "InvalidSchedule KeyConflict NotAllowedNow NotFound QuotaExceeded RetryLater RunCancelled RunFailed RunTimedOut StepError "
     "StillRunning WfceleryError",

@@ -16,9 +16,11 @@ from good import (
     State,
     Stock,
     adopted,
+    apologise,
     apply_discount,
     charge,
     find_discount,
+    give_back,
     label,
     merge,
     notify,
@@ -26,6 +28,7 @@ from good import (
     pages,
     poll_state,
     rate,
+    refund,
     reserve,
     send_letter,
     send_parcel,
@@ -36,6 +39,7 @@ from good import (
 )
 
 from wfcelery import (
+    Compensate,
     Failed,
     GiveUp,
     Limit,
@@ -109,6 +113,17 @@ def edges(new: Order, line: Line) -> None:
     apply_discount(new.id, find_discount("x"))  # E: None
     find_discount(new.coupon)  # E: None
     OrderRow.mark_paid("7", paid)  # E: str || Literal['7']
+
+
+def undo(new: Order) -> None:
+    charge.options(compensate=give_back)  # E: Step
+    charge.options(compensate=Compensate(apologise))  # E: Compensate
+    charge.options(compensate=Compensate(refund, even_if_unkown=True))  # E: even_if_unkown
+    charge.options(compensate=charge(new.id, new.total))  # E: Receipt
+    charge.options(on_error="continue")  # E: options || continue
+    step(compensate=7)  # E: int || Literal[7]
+    workflow(on_complete=3)  # E: int || Literal[3]
+    workflow(on_error="ignore")  # E: workflow || ignore
 
 
 def built_in(new: Order) -> None:

@@ -18,6 +18,7 @@ from wfcelery import (
     Breaker,
     Bulk,
     Cause,
+    Compensate,
     Concurrency,
     DefinitionVersion,
     Failed,
@@ -355,6 +356,32 @@ def careful(order: Order) -> Receipt:
     notify.options(after=completed(paid))(order.id)
     publish(reference=paid.reference)
     return paid
+
+
+@step
+def give_back(sku: str, quantity: int, result: Stock | None = None) -> None: ...
+
+
+@step
+def refund(order_id: int, amount: Decimal, result: Receipt | None = None) -> None: ...
+
+
+@step(compensate=refund, on_error="compensate", retry=Retry(2))
+def charge_gently(order_id: int, amount: Decimal) -> Receipt:
+    return Receipt(reference=str(order_id))
+
+
+@step
+def close_books(order: Order, ending: str, error: dict[str, str | None] | None = None) -> None: ...
+
+
+@workflow(on_error="compensate", on_failure=close_books.options(queue="desk"), on_cancel="shop.tell", on_complete=close_books)
+def undone(order: Order) -> Receipt | Failed:
+    reserve.options(compensate=give_back)(order.sku, order.quantity)
+    with after(charge_gently.options(compensate=None)(order.id, order.total)):
+        charge_gently.options(on_error="stop")(order.id, order.total)
+    careful_undo = Compensate(refund, even_if_unknown=True, retry=Retry(5), timeout="30s")
+    return charge.options(compensate=careful_undo, on_error=Failed)(order.id, order.total)
 
 
 # ---- 7. Fan-out over a list with shared arguments, and over another fan-out ------------------------------------------

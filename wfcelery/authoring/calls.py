@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from wfcelery.authoring.formulas import Formula, Use
 from wfcelery.authoring.gates import keys_in, said_of_gates
-from wfcelery.authoring.options import NO_RETRY, OF_ITEMS, Compensate, ItemTest, Retry, check_whole
+from wfcelery.authoring.options import NO_RETRY, OF_ITEMS, ItemTest, Retry, check_whole
 from wfcelery.authoring.references import Reference, references_in
 from wfcelery.authoring.registry import StepSpec
 from wfcelery.authoring.shape import POSITIONAL, Shape, told
@@ -109,6 +109,7 @@ def said_of(spec: StepSpec, options: Mapping[str, Any], named: Mapping[str, Any]
         said["input"] = given
     if spec.shape.secret_result:
         said["secret"] = sorted(map(text_of, spec.shape.secret_result))
+    said |= {name: usual for name in ("compensate", "on_error") if (usual := getattr(spec, name)) is not None}
     return said | said_by(options)
 
 
@@ -123,8 +124,7 @@ def said_by(options: Mapping[str, Any]) -> dict[str, Any]:
             said[name] = seconds(options[name])
     said |= said_of_gates(options, templated)
     if "compensate" in options:
-        undo = options["compensate"]
-        said["compensate"] = (undo if isinstance(undo, Compensate) else Compensate(undo)).document()
+        said["compensate"] = options["compensate"]
     if "retry" in options:
         retry: Retry = options["retry"] or NO_RETRY
         said["retry"] = retry.document()

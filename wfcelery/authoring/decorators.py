@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Concatenate, Generic, Literal, Never, ParamSpec, Protocol, Unpack, cast, overload
+from typing import Any, Concatenate, Generic, Never, ParamSpec, Protocol, Unpack, cast, overload
 
 from typing_extensions import TypeVar
 
@@ -20,6 +20,7 @@ from wfcelery.authoring.options import (
     NO_RETRY,
     CallOptions,
     ChildOptions,
+    OnError,
     Retry,
     StepOptions,
     WorkflowOptions,
@@ -30,6 +31,7 @@ from wfcelery.authoring.parameters import Parameters
 from wfcelery.authoring.registry import StepSpec, registry
 from wfcelery.authoring.shape import Shape, namespace_of_caller
 from wfcelery.authoring.tracing import active_trace, refusal
+from wfcelery.authoring.undoing import NOT_SAID, fate, hooks_of, undoing
 from wfcelery.definition.expressions import Template
 from wfcelery.definition.model import Definition
 from wfcelery.definition.spans import seconds
@@ -150,17 +152,19 @@ class Step(Generic[P, R_co]):
         step = cast("Step[..., Any]", self)
         return cast("list[R]", traced_map(step.spec, step._said, items, args, shared))
 
-    def options(self, *, on_error: Literal["stop"] | type[F] = "stop", **options: Unpack[CallOptions]) -> Step[P, R_co | F]:
+    def options(
+        self,
+        *,
+        on_error: OnError | type[F] | None = None,
+        compensate: Callable[P, object] | str | None = NOT_SAID,
+        **options: Unpack[CallOptions],
+    ) -> Step[P, R_co | F]:
         """The step with what this one call says. `on_error=Failed`: its value is then `R | Failed`, and the run goes on."""
-        if on_error != "stop" and on_error is not Failed:
-            raise refusal(f'on_error is "stop" or Failed, not {on_error!r}')
         check_options(f"{self.name}.options()", options, CallOptions.__annotations__)
         if "name" in options:
             check_task_name(f"{self.name}.options(name)", options["name"])
-        said = {**self._said, **options}
-        if on_error is Failed:
-            said["on_error"] = "continue"
-        return Step(self.spec, said)
+        undo = {} if compensate is NOT_SAID else {"compensate": undoing(f"{self.name}.options(compensate)", compensate)}
+        return Step(self.spec, {**self._said, **options, **fate(on_error), **undo})
 
 
 async def _awaitable(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -217,13 +221,14 @@ def _spec(function: Any, options: Mapping[str, Any], namespace: Mapping[str, Any
         retry=(retry or NO_RETRY).policy(),
         aliases=tuple(options.get("aliases", ())),
         gates=gates_of_code(name, options),
+        compensate=undoing("@step, compensate", options.get("compensate")),
         **_common(options),
     )
 
 
 def _common(options: Mapping[str, Any]) -> dict[str, Any]:
     spans = {name: seconds(options[name]) for name in ("timeout", "soft_timeout") if options.get(name) is not None}
-    plain = ("queue", "priority", "transactional", "isolation", "commit")
+    plain = ("queue", "priority", "transactional", "isolation", "commit", "on_error")
     return spans | {name: options[name] for name in plain if name in options}
 
 
@@ -346,15 +351,13 @@ class Workflow(Generic[P, R_co]):
         called = cast("Workflow[..., Any]", self)
         return cast("list[R]", traced_children(called, called._said, items, args, shared))
 
-    def options(self, *, on_error: Literal["stop"] | type[F] = "stop", **options: Unpack[ChildOptions]) -> Workflow[P, R_co | F]:
+    def options(self, *, on_error: OnError | type[F] | None = None, **options: Unpack[ChildOptions]) -> Workflow[P, R_co | F]:
         """The workflow with what this one call says. `on_error=Failed`: its value is then `R | Failed`, and the run goes on."""
-        if on_error != "stop" and on_error is not Failed:
-            raise refusal(f'on_error is "stop" or Failed, not {on_error!r}')
         check_options(f"{self.name}.options()", options, ChildOptions.__annotations__)
         if "name" in options:
             check_task_name(f"{self.name}.options(name)", options["name"])
         called = copy(self)
-        called._said = {**self._said, **options, **({"on_error": "continue"} if on_error is Failed else {})}
+        called._said = {**self._said, **options, **fate(on_error)}
         return cast("Workflow[P, R_co | F]", called)
 
 
@@ -371,6 +374,7 @@ def workflow(**options: Unpack[WorkflowOptions]) -> WorkflowDecorator: ...
 def workflow(fn: Any = None, /, **options: Any) -> Any:
     """Make a plain function a workflow: `@workflow`, or `@workflow(version="2", …)`."""
     check_options("@workflow", options, WorkflowOptions.__annotations__)
+    hooks_of(options)  # raises what is wrong with them where they are written
     namespace = namespace_of_caller()
 
     def decorated(function: Any) -> Workflow[..., Any]:

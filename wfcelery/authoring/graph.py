@@ -15,6 +15,7 @@ from wfcelery.authoring.registry import StepSpec
 from wfcelery.authoring.shape import POSITIONAL, told
 from wfcelery.authoring.source_check import check_source
 from wfcelery.authoring.tracing import Trace, all_of, looked_at, templated, tracing
+from wfcelery.authoring.undoing import hooks_of
 from wfcelery.definition.expressions import Expression
 from wfcelery.definition.model import Definition
 from wfcelery.definition.spans import seconds
@@ -32,6 +33,10 @@ def traced(
         document["description"] = description
     if options.get("timeout") is not None:
         document["timeout"] = seconds(options["timeout"])
+    if options.get("on_error") is not None:
+        document["on_error"] = options["on_error"]
+    if hooks := hooks_of(options):
+        document["hooks"] = hooks
     if options.get("triggers"):
         document["triggers"] = [each.document() for each in options["triggers"]]
     if options.get("tags"):
@@ -117,12 +122,15 @@ def one_step(spec: StepSpec, options: Mapping[str, Any], extras: Sequence[str]) 
         given = _parameter(name)
         parameters[given], task_input[name] = {"required": True}, f"{{{{ parameters.{given} }}}}"
     short = short_name(spec)
+    said = said_of(spec, options, {})
+    if not said.get("compensate"):
+        said.pop("on_error", None)  # alone it has nothing to undo and nothing to stop
     return _definition(
         {
             "name": spec.name,
             "version": "1",
             "parameters": parameters,
-            "tasks": [{"name": short, **said_of(spec, options, {}), "input": task_input}],
+            "tasks": [{"name": short, **said, "input": task_input}],
             "output": f"{{{{ task.{short}.result }}}}",
         }
     )

@@ -20,6 +20,8 @@ from wfcelery.errors import AuthoringError, Duration
 Backoff = Literal["constant", "linear", "exponential"]
 Isolation = Literal["read committed", "repeatable read", "serializable"]
 Commit = Literal["group", "each"]
+OnError = Literal["stop", "compensate"]
+Undo = Callable[..., object] | str  # a step, or the name of one
 # An expression over item and index, or a function that is called with references to them.
 ItemTest = str | Callable[[Any], object] | Callable[[Any, Any], object]
 OF_ITEMS = ("filter", "when", "concurrency", "success", "tolerate", "commit")  # what only a fan-out's call takes
@@ -42,10 +44,12 @@ class StepOptions(TypedDict, total=False):
     lock: str
     rate: Rate | str
     breaker: Breaker
+    compensate: Undo | None  # what undoes it, where a call says nothing else
+    on_error: OnError
 
 
 class CallOptions(TypedDict, total=False):
-    """What `.options(...)` takes beside `on_error`."""
+    """What `.options(...)` takes beside `on_error` and `compensate`."""
 
     name: str
     after: object  # a reference, an End, or a list of them
@@ -69,7 +73,6 @@ class CallOptions(TypedDict, total=False):
     lock: str  # a limit of one slot: a text, or a reference
     rate: Rate | str
     breaker: Breaker
-    compensate: object  # what undoes it: a step, its name, or a Compensate(...)
 
 
 class ChildOptions(TypedDict, total=False):
@@ -89,30 +92,6 @@ class ChildOptions(TypedDict, total=False):
     concurrency: int
     success: int | str
     tolerate: int | str
-
-
-@dataclass(frozen=True, slots=True)
-class Compensate:
-    """What undoes a step, and how: `charge.options(compensate=Compensate(refund, even_if_unknown=True))`."""
-
-    step: Any
-    even_if_unknown: bool = field(default=False, kw_only=True)
-    retry: Retry | None = field(default=None, kw_only=True)
-    timeout: Duration | None = field(default=None, kw_only=True)
-    queue: str | None = field(default=None, kw_only=True)
-
-    def document(self) -> dict[str, Any]:
-        """The same, as a definition writes it."""
-        said: dict[str, Any] = {"action": getattr(self.step, "name", self.step)}
-        if self.even_if_unknown:
-            said["even_if_unknown"] = True
-        if self.retry is not None:
-            said["retry"] = self.retry.document()
-        if self.timeout is not None:
-            said["timeout"] = seconds(self.timeout)
-        if self.queue is not None:
-            said["queue"] = self.queue
-        return said
 
 
 class WaitOptions(TypedDict, total=False):
@@ -161,6 +140,10 @@ class WorkflowOptions(TypedDict, total=False):
     tags: Sequence[str]
     concurrency: Concurrency
     triggers: Sequence[OnEvent]  # on_event(…): which events start it
+    on_error: OnError
+    on_failure: Undo  # called when a run has failed or is too late, before it has ended
+    on_cancel: Undo  # when it is cancelled
+    on_complete: Undo  # last, however it ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,12 +274,6 @@ def _check_share(where: str, value: Any, least: int) -> None:
     check_whole(where, value, least)
 
 
-def _check_compensate(where: str, value: Any) -> None:
-    step = value.step if isinstance(value, Compensate) else value
-    if not isinstance(getattr(step, "name", step), str):
-        raise AuthoringError(f"{where} is a step, the name of one, or Compensate(step, …), not {value!r}")
-
-
 _TASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -317,7 +294,7 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "queue": _check_text,
     "aliases": _check_texts,
     "tags": _check_texts,
-    "compensate": _check_compensate,
+    "on_error": lambda where, value: check_choice(where, value, get_args(OnError)),
     "roles": _check_texts,
     "triggers": _check_triggers,
     "keep": _check_flag,

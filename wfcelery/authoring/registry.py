@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
 
-from wfcelery.authoring.options import Commit, Isolation
+from wfcelery.authoring.options import Commit, Isolation, OnError
 from wfcelery.authoring.shape import Shape
 from wfcelery.definition.built_in import BUILT_IN
 from wfcelery.definition.model import Definition
@@ -42,6 +42,8 @@ class StepSpec:
     isolation: Isolation | None = None
     commit: Commit = "group"
     gates: tuple[Mapping[str, Any], ...] = ()
+    compensate: Mapping[str, Any] | None = None  # what undoes it, as a definition writes it
+    on_error: OnError | None = None
     aliases: tuple[str, ...] = ()
     # Whether a call of a transactional step with this stored input needs no transaction of ours after all.
     elsewhere: Callable[[Mapping[str, Any]], bool] = lambda stored: False  # noqa: ARG005

@@ -21,7 +21,9 @@ from wfcelery.definition.values import MISSING, dumps
 from wfcelery.errors import IllegalTransition
 
 LATE = "late"  # of an item's `why`: it ended when the run had gone on, and counts for nothing
-_WORTH = (StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.TIMED_OUT)
+_FAILURES = (StepStatus.FAILED, StepStatus.TIMED_OUT)
+_WORTH = (StepStatus.SUCCEEDED, *_FAILURES)
+_WORTH_FAILED = ("action", "call")  # kinds of nodes that are worth a Failed where their failure lets the run go on
 _STEP_MOVES = {was: frozenset().union(*ways.values()) for was, ways in STEP_TABLE.items()}
 
 
@@ -156,7 +158,7 @@ class Draft:
         unknown = wanted - self.results.keys() - self.view.results.keys()
         if unknown:
             raise NeedMore(Missing(results=unknown))
-        found = {name: as_seen(self._end_of(name)) for name in wanted}
+        found = {name: as_seen(self.plan, name, self._end_of(name)) for name in wanted}
         return scope_of(self.plan, self.view.run, self.run.variables, found, **more)
 
     def worth(self, name: str) -> Any:
@@ -240,13 +242,17 @@ class Draft:
         self.decision.rings.append(RingRun(self.run.organization_id, self.run.id, self.run.queue))
 
 
-def as_seen(end: Ended) -> dict[str, Any]:
-    """How a template sees the end of a task."""
+def as_seen(plan: Plan, name: str, end: Ended) -> dict[str, Any]:
+    """How a template sees the end of a task. One that failed under `on_error: continue` is worth a `Failed`, as an item is."""
     many = end.result if isinstance(end.result, list) else None
+    result = end.result
+    node = plan.nodes.get(name)
+    if end.status in _FAILURES and result is None and node is not None and node.on_error == "continue" and node.kind in _WORTH_FAILED:
+        result = {"$wf": ["failed", {"index": None, "item": None, "error": end.error}]}
     return {
         "status": end.status,
-        "result": end.result,
-        "output": end.result,
+        "result": result,
+        "output": result,
         "results": many,
         "failed_items": list(end.failed_items),
         "error": None if end.error is None else dict(end.error),

@@ -149,7 +149,7 @@ def _results(runtime: Runtime, known: Known, names: Set[str]) -> dict[str, Ended
 
 def scope_at(known: Known, tasks: Set[str], row: StepRow) -> dict[str, Any]:
     """What a step's references, and the templates of an item, see when it is claimed; an item's own value is not resolved yet."""
-    seen = {name: as_seen(known.results[name]) for name in tasks if name in known.results}
+    seen = {name: as_seen(known.plan, name, known.results[name]) for name in tasks if name in known.results}
     more = {} if row.item == NO_ITEM else {"item": row.input, "index": row.item}
     return scope_of(known.plan, known.run, known.run.variables, seen, **more)
 

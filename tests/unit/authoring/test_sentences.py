@@ -191,7 +191,7 @@ def test_options_are_checked_where_they_are_written() -> None:
         (lambda: charge.options(priority=-1), "priority is a whole number from 0 to 255, not -1"),
         (lambda: charge.options(concurrency=0), "concurrency is a whole number from 1 on, not 0"),
         (lambda: charge.options(timeuot="3s"), "has no option timeuot; did you mean timeout?"),
-        (lambda: charge.options(on_error="continue"), 'on_error is "stop" or Failed'),
+        (lambda: charge.options(on_error="continue"), 'on_error is "stop", "compensate" or Failed'),
         (lambda: charge.options(retry=3), "retry is a Retry(...) or None, not 3"),
         (lambda: charge.options(name="first charge"), "is a name of letters, digits and underscores"),
         (lambda: Retry(backoff="exponentail"), "did you mean exponential?"),
