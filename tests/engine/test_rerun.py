@@ -56,8 +56,8 @@ def _started(machine: Machine, total: int = 20, key: str | None = None) -> UUID:
     return new.id
 
 
-def _ran(database: Database, meanwhile: Any = _worth) -> tuple[Machine, Context]:
-    machine = Machine(database, ORDER, meanwhile)
+def _ran(database: Database, meanwhile: Any = _worth, text: str = ORDER) -> tuple[Machine, Context]:
+    machine = Machine(database, text, meanwhile)
     _started(machine)
     machine.work()
     machine.calls.clear()
@@ -109,6 +109,23 @@ def test_what_did_not_succeed_runs_anew_wherever_it_stands_and_a_failed_item_tak
     assert machine.work() == "succeeded"
     assert machine.calls["pay"] == machine.calls["check"] == 0
     assert machine.calls["pack[0]"] == machine.calls["pack[1]"] == machine.calls["wrap"] == machine.calls["ship"] == 1
+    assert not machine.problems()
+
+
+def test_what_went_on_beside_a_failure_runs_anew_with_what_had_failed(database: Database) -> None:
+    bad = ["pack"]
+
+    def meanwhile(machine: Machine, call: Call) -> Outcome:
+        broken = call.name in bad and call.item == 1
+        return Raised({"type": "Oops", "code": None, "message": ""}, final=True) if broken else _worth(machine, call)
+
+    machine, context = _ran(database, meanwhile, ORDER.replace("action: pack,", "action: pack, on_error: continue,"))
+    assert machine.status() == "succeeded"
+    bad.clear()
+    machine.run = rerun(context, machine.run, "mail", Again())
+    assert machine.work() == "succeeded"
+    anew = [*(f"pack[{number}]" for number in range(3)), "wrap", "ship", "mail"]
+    assert machine.calls == dict.fromkeys(anew, 1)
     assert not machine.problems()
 
 
