@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from importlib import import_module
 from typing import Any
 
 from wfcelery.errors import InvalidInput
@@ -24,9 +25,6 @@ _FIELDS: dict[Any, set[str]] = {
 
 def patched(document: Any, patch: Any) -> Any:
     """The value with the edit done to it; what was given stays as it is. Raises InvalidInput, which quotes no value."""
-    from jsonpatch import JsonPatch, JsonPatchException, JsonPatchTestFailed
-    from jsonpointer import JsonPointerException
-
     if isinstance(patch, str | bytes | Mapping) or not isinstance(patch, Sequence):
         raise InvalidInput("edit", [("edit", 'it is a list of operations, such as {"op": "replace", "path": "/total", "value": 5}')])
     if len(patch) > MOST:
@@ -34,14 +32,15 @@ def patched(document: Any, patch: Any) -> Any:
     wrong = [(f"edit[{number}]", fault) for number, one in enumerate(patch) if (fault := _fault(one)) is not None]
     if wrong:
         raise InvalidInput("edit", wrong)
+    library: Any = import_module("jsonpatch")  # late, as few processes ever edit anything
     found = deepcopy(document)
     for number, one in enumerate(patch):
         try:
-            found = JsonPatch([deepcopy(dict(one))]).apply(found, in_place=True)
-        except JsonPatchTestFailed:
+            found = library.JsonPatch([deepcopy(dict(one))]).apply(found, in_place=True)
+        except library.JsonPatchTestFailed:
             why = "the test of this operation says no: something else stands there, or nothing"
             raise InvalidInput("edit", [(f"edit[{number}]", why)]) from None
-        except (JsonPatchException, JsonPointerException):
+        except (library.JsonPatchException, library.JsonPointerException):
             inside = one["op"] == "move" and one["path"].startswith(one["from"] + "/")
             why = "nothing can be moved into itself" if inside else "nothing stands at its path, or nothing can be put there"
             raise InvalidInput("edit", [(f"edit[{number}]", why)]) from None
