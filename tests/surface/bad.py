@@ -129,6 +129,7 @@ def undo(new: Order) -> None:
 def built_in(new: Order) -> None:
     http()  # E: url
     http("https://example.com", method="FETCH")  # E: FETCH
+    http("https://example.com", form={"a": None})  # E: None
     http("https://example.com", expect="200")  # E: str || Literal['200']
     email("ann@example.com", "Hello")  # E: text
     email("ann@example.com", "Hello", "Hi", attachments=["a.txt"])  # E: str

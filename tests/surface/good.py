@@ -554,6 +554,7 @@ def adopted(order_id: int) -> bool:
 
 @workflow
 def built_in(person: int, partner: str) -> str:
+    http("https://directory.example.com/token", method="POST", form={"grant": "refresh", "scope": ["read", "write"], "days": 7})
     found = http("https://directory.example.com/people", query={"id": person}, timeout="10s", expect=[200, 404])
     assert_type(found, Answer)
     with when(found.status == 404):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
@@ -25,6 +26,7 @@ from wfcelery.settings import Credentials, Settings
 
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 
+FormValue = str | int | float | bool
 SAFE = ("GET", "HEAD", "OPTIONS")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -44,6 +46,7 @@ def http(
     timeout: Duration = "30s",
     expect: int | list[int] | None = None,
     credentials: str | None = None,
+    form: dict[str, FormValue | list[FormValue]] | None = None,
 ) -> Answer:
     """Ask a web server; the result is its `status`, a few `headers`, and the `body` as JSON, text or bytes.
 
@@ -51,12 +54,12 @@ def http(
     a span) is for the whole exchange, redirects included; they are followed for GET and HEAD. `expect` are the statuses that
     are a result, else 2xx. 4xx fails for good; 408, 425, 429, 5xx and a lost connection are tried again by the step's retry
     policy, or when the server says. A method that is not safe sends the step's key as `Idempotency-Key`. `credentials` names
-    headers that the operator has set.
+    headers that the operator has set. `form` is sent as a browser sends a form; a list gives a field several times.
     """
     sending = part("exchange", "wf.http", extra="http")
     known = settings()
-    content, own = _content(json, body)
-    _refuse(_faults(headers or {}, timeout) + _of_bodies(method, json, body))
+    content, own = _content(json, body, form)
+    _refuse(_faults(headers or {}, timeout) + _of_bodies(method, json, body, form))
     if method not in SAFE:
         own["Idempotency-Key"] = current_step().key
     given = _credentials(known, credentials)
@@ -126,17 +129,27 @@ def _nothing(status: int) -> bool:  # noqa: ARG001
     return False
 
 
-def _content(json: Any, body: str | bytes | None) -> tuple[bytes, dict[str, str]]:
+def _content(json: Any, body: str | bytes | None, form: Mapping[str, Any] | None) -> tuple[bytes, dict[str, str]]:
     if json is not None:
         return to_json(json), {"Content-Type": "application/json"}
+    if form is not None:
+        return urlencode(list(_fields(form))).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
     if body is None:
         return b"", {}
     return (body.encode(), {"Content-Type": "text/plain; charset=utf-8"}) if isinstance(body, str) else (body, {})
 
 
-def _of_bodies(method: str, json: Any, body: object) -> list[str]:
-    faults = ["give json or body, not both"] if json is not None and body is not None else []
-    if method in SAFE and (json is not None or body is not None):
+def _fields(form: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Written as a `query` is: true, not True."""
+    for name, value in form.items():
+        for one in value if isinstance(value, list) else [value]:
+            yield name, str(one).lower() if isinstance(one, bool) else str(one)
+
+
+def _of_bodies(method: str, *bodies: object) -> list[str]:
+    given = sum(body is not None for body in bodies)
+    faults = ["give one of json, body and form, not several"] if given > 1 else []
+    if method in SAFE and given:
         faults.append(f"a {method} has no body: give query, or another method")
     return faults
 

@@ -18,6 +18,7 @@ import httpcore
 import httpx
 
 from wfcelery.builtin.addresses import Gate
+from wfcelery.builtin.compressed import ASKED_FOR, plain
 from wfcelery.builtin.failures import AddressRefused, ConnectionFailed, InvalidCall, UnexpectedAnswer
 from wfcelery.clock import monotonic
 
@@ -102,7 +103,7 @@ def _asked(request: Outgoing, gate: Gate, deadline: Deadline, wanted: Callable[[
             pool.stream(made.method, url, headers=made.headers.raw, content=_chunks(request.content)) as answer,
         ):
             headers = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in answer.headers}
-            return Received(answer.status, headers, _read(answer, headers, limit) if wanted(answer.status) else b"")
+            return Received(answer.status, headers, _body(answer, headers, limit) if wanted(answer.status) else b"")
     except (httpcore.TimeoutException, TimeoutError):
         raise ConnectionFailed(f"there was no whole answer within {deadline.seconds:g} s", "timeout") from None
     except httpcore.NetworkError:
@@ -115,7 +116,7 @@ def _asked(request: Outgoing, gate: Gate, deadline: Deadline, wanted: Callable[[
 
 def _headers(request: Outgoing) -> dict[str, str]:
     """Ours, the author's over them, and the operator's over both where the host is one of theirs and the way is TLS."""
-    said = {"user-agent": AGENT, "accept": "*/*", "accept-encoding": "identity", "connection": "close"}
+    said = {"user-agent": AGENT, "accept": "*/*", "accept-encoding": ASKED_FOR, "connection": "close"}
     said |= {name.lower(): value for name, value in request.headers.items()}
     if request.secret and request.url.host.lower() in request.hosts and request.url.scheme == "https":
         said |= {name.lower(): value for name, value in request.secret.items()}
@@ -127,17 +128,8 @@ def _chunks(content: bytes) -> Iterator[bytes] | None:
     return (content[at : at + CHUNK] for at in range(0, len(content), CHUNK)) if content else None
 
 
-def _read(answer: httpcore.Response, headers: Mapping[str, str], limit: int) -> bytes:
-    if headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnexpectedAnswer("the answer is compressed, which was not asked for", "encoded")
-    parts: list[bytes] = []
-    left = limit
-    for part in answer.iter_stream():
-        left -= len(part)
-        if left < 0:
-            raise UnexpectedAnswer(f"the answer has more than {limit} bytes", "too_large")
-        parts.append(part)
-    return b"".join(parts)
+def _body(answer: httpcore.Response, headers: Mapping[str, str], limit: int) -> bytes:
+    return plain(answer.iter_stream(), headers.get("content-encoding", "").strip().lower(), limit)
 
 
 @cache

@@ -36,7 +36,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
     "wf.http": BuiltIn(
         "wfcelery.builtin.calling_out",
         ("url",),
-        ("method", "headers", "json", "body", "query", "timeout", "expect", "credentials"),
+        ("method", "headers", "json", "body", "query", "timeout", "expect", "credentials", "form"),
         fixed=("credentials",),
     ),
     "wf.noop": BuiltIn("wfcelery.builtin.plain", (), ("value",)),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import ssl
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from tests.unit.builtin.servers import CERTIFICATE, Web, web_server
 from wfcelery.authoring.context import StepContext, step_context
 from wfcelery.builtin import Answer, exchange, http
+from wfcelery.builtin.compressed import plain
 from wfcelery.builtin.failures import (
     AddressRefused,
     ConnectionFailed,
@@ -135,8 +138,50 @@ def test_an_answer_has_a_limit(web: Web, configure: Callable[..., None]) -> None
     with pytest.raises(HttpServerError):
         http.fn(web.says("/large-fault", (503, {}, b"x" * 1001)))
     assert http.fn(web.says("/fits", (200, {}, b"x" * 1000))).body == b"x" * 1000
-    with pytest.raises(UnexpectedAnswer, match="compressed"):
-        http.fn(web.says("/bomb", (200, {"Content-Encoding": "gzip"}, b"x")))
+
+
+def test_an_answer_may_come_with_gzip_and_is_no_larger_for_that(web: Web, configure: Callable[..., None]) -> None:
+    configure(input_limit=1_000_000)
+    packed = {**JSON, "Content-Encoding": "gzip"}
+    whole = gzip.compress(b'{"a":') + gzip.compress(b" 1}")
+    assert http.fn(web.says("/two", (200, packed, whole))).body == {"a": 1}
+    assert web.requests[-1].headers["accept-encoding"] == "gzip"
+    assert http.fn(web.says("/fits", (200, {"Content-Encoding": "gzip"}, gzip.compress(b"x" * 1_000_000)))).body == b"x" * 1_000_000
+    assert http.fn(web.says("/head", (200, packed, whole)), method="HEAD").body is None
+    for path, content, code in (
+        ("/bomb", gzip.compress(b"x" * 50_000_000), "too_large"),
+        ("/empty-bomb", gzip.compress(b"") * 60_000, "too_large"),
+        ("/none", b"x", "encoded"),
+        ("/torn", whole[:-9], "encoded"),
+    ):
+        with pytest.raises(UnexpectedAnswer) as told:
+            http.fn(web.says(path, (200, {"Content-Encoding": "gzip"}, content)))
+        assert told.value.code == code, path
+    with pytest.raises(UnexpectedAnswer, match="not asked for"):
+        http.fn(web.says("/other", (200, {"Content-Encoding": "br"}, b"x")))
+
+
+def test_a_bomb_is_never_held_in_memory() -> None:
+    bomb = gzip.compress(bytes(100_000_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnexpectedAnswer, match="more than 1000 bytes"):
+            plain([bomb[at : at + 65_536] for at in range(0, len(bomb), 65_536)], "gzip", 1000)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_form_is_sent_as_a_browser_sends_one(web: Web) -> None:
+    url = web.says("/token", (200, JSON, b"{}"))
+    http.fn(url, method="POST", form={"grant": "a b&c", "scope": ["read", "grüß"], "n": 2, "dry": True})
+    [request] = web.requests
+    assert request.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert request.body == b"grant=a+b%26c&scope=read&scope=gr%C3%BC%C3%9F&n=2&dry=true"
+    with pytest.raises(InvalidCall, match="give one of json, body and form"):
+        http.fn(url, method="POST", form={}, json={})
+    with pytest.raises(InvalidCall, match="a GET has no body"):
+        http.fn(url, form={"a": 1})
 
 
 def drip(handler: Any) -> None:
@@ -184,7 +229,14 @@ def test_everything_wrong_with_a_call_is_told_at_once_and_nothing_is_sent(web: W
     with pytest.raises(InvalidCall) as told:
         http.fn(web.url, json=1, body="x", headers={"Host": "other", "a b": "c", "X-Ok": "hush\r\nX-Evil: 1"}, timeout="soon")
     said = str(told.value)
-    for part in ("json or body", "a GET has no body", "header host", "name holds a character", "header x-ok holds a line break", "timeout"):
+    for part in (
+        "one of json, body and form",
+        "a GET has no body",
+        "header host",
+        "name holds a character",
+        "header x-ok holds a line break",
+        "timeout",
+    ):
         assert part in said
     assert "hush" not in said
     assert web.requests == []
