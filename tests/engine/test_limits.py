@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
+from celery import Celery
 
 from tests.engine.machine import Machine
 from tests.store.rows import ago, change, look
-from wfcelery import step, workflow
+from wfcelery import adopt, step, workflow
 from wfcelery.core.decision import RingRun
 from wfcelery.engine import executing
 from wfcelery.engine.dispatching import drain
@@ -237,3 +238,20 @@ def test_a_definition_that_calls_a_limited_step_for_items_is_refused_where_the_c
     with pytest.raises(DefinitionProblems, match=r"the code of limits\.packed says lock, which does not hold"):
         checked_signature(each.definition)
     assert checked_signature(runs.definition)
+
+
+def test_an_adopted_task_with_a_rate_limit_is_no_step_for_items() -> None:
+    app = Celery("limits", set_as_current=False)
+
+    @app.task(name="limits.paced", rate_limit="10/s")
+    def old(number: int) -> int:
+        return number
+
+    paced = adopt(old, returns=int)
+
+    @workflow(name="limits.adopted")
+    def each(numbers: list[int]) -> list[int]:
+        return paced.map(numbers)
+
+    with pytest.raises(DefinitionProblems, match=r"the code of limits\.paced says rate_limit"):
+        checked_signature(each.definition)

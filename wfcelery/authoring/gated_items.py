@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from wfcelery.authoring.registry import registry
+from wfcelery.authoring.registry import StepSpec, registry
 from wfcelery.definition.bodies import bodies_of
 from wfcelery.definition.document import Definition
 from wfcelery.definition.findings import Problem
@@ -16,6 +17,11 @@ def gated_items(definition: Definition) -> Iterator[Problem]:
     for each in (definition, *bodies_of(definition)):
         for task, _ in each.every_task():
             spec = registry.find_step(task.action) if task.action and task.with_items is not None else None
-            why = None if spec is None else not_for_items(spec.name, spec.gates)
+            why = None if spec is None else not_for_items(spec.name, _gates_of(spec))
             if why is not None:
                 yield Problem(f"tasks.{task.name}.with_items", None, why)
+
+
+def _gates_of(spec: StepSpec) -> tuple[Mapping[str, Any], ...]:
+    own = spec.adopted and getattr(spec.function, "rate_limit", None)  # of the Celery task itself
+    return ({"kind": "rate_limit"},) if own else spec.gates
