@@ -238,6 +238,7 @@ def nobody_writes_what_is_claimed(case: Case) -> Iterator[str]:
     for place, told in (case.story.of if case.story is not None else {}).items():
         open_ = False
         for each in told:
-            if open_ and each.what in ("step_blocked", "step_skipped") and each.fact.get("why") != OPERATOR:
+            withdrawn = each.fact.get("why") == OPERATOR or each.fact.get("by") is not None  # by somebody, or by its milestone
+            if open_ and (each.what == "step_blocked" or (each.what == "step_skipped" and not withdrawn)):
                 yield f"step {named(place)}: {each.what} in version {each.version}, after it had begun"
             open_ = each.what in ("step_ready", "wait_opened", "fan_out_opened") or (open_ and each.what == "step_blocked")
