@@ -24,6 +24,7 @@ from tests.simulation.loops import Loop, has_a_loop
 from tests.simulation.people import People, asks_people
 from tests.simulation.scheduled import Scheduled, has_a_schedule
 from tests.simulation.stories import Graph, Story, story_of
+from tests.simulation.undoing import retried
 from tests.simulation.world import Violation, World
 from tests.unit.core.generators import flat
 from wfcelery.definition.document import Definition
@@ -264,10 +265,12 @@ class Simulation:
     def _retry_all(self) -> list[str]:
         """Somebody retries all open dead letters; their ids."""
         letters = self.fleet.database.query(
-            "select l.run, l.step, l.id from wf_dead_letter l join wf_run r on r.id = l.run join wf_step s on s.id = l.step "
+            "select l.run, l.step, l.id, s.name from wf_dead_letter l join wf_run r on r.id = l.run join wf_step s on s.id = l.step "
             "where l.status = 'open' and r.status in ('failed', 'timed_out') and r.parent is null "
             "and (s.items_left is null or s.wants = 0) order by l.id"  # a fan-out with items has nothing to run but these
         )
+        undone = {run for (run,) in self.fleet.database.query("select run from wf_step where name like '%:compensate'")}
+        letters = retried(letters, undone)
         for run, step, _ in letters:
             with self.fleet.database.quietly() as tx:
                 put(tx, "default", UUID(hex=run), "retry", {"step": str(UUID(hex=step)), "by": None})

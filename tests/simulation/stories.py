@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.simulation.families import family
 from tests.simulation.fans import Ask, Verb, asked, fanned
+from tests.simulation.undoing import ends_of, undone
 from tests.unit.core.generators import KINDS, LATE_ENDS, PARAMETERS, WORDS, countable, definition_of, flat, names_of
 from wfcelery.definition.document import Definition
 from wfcelery.definition.problems import problems
@@ -88,6 +89,7 @@ def story_of(seed: int) -> Story:
     story = _with_sleepers(story, Random(f"{seed} sleeps"))
     story = _with_fans(story, Random(f"{seed} fans"))
     story = _with_families(story, Random(f"{seed} families"))
+    story = _with_undoing(story, Random(f"{seed} undoing"))
     story = _with_ends(story, Random(f"{seed} ends"))
     story = _with_regions(story, Random(f"{seed} regions"))
     story = _with_pauses(story, Random(f"{seed} pauses"))
@@ -226,6 +228,24 @@ def _with_families(story: Story, random: Random) -> Story:
         outcomes=(*story.outcomes, *({} for _ in more)),
         cancels=(*story.cancels, *(_cancel(random, graph) for graph in more)),
         deadlines=(*story.deadlines, *none),
+        delays=(*story.delays, *none),
+    )
+
+
+def _with_undoing(story: Story, random: Random) -> Story:
+    """In some seeds there are besides runs that undo what they have done."""
+    if random.random() < 0.7:
+        return story
+    first = len(story.graphs)
+    more = [undone(random, number) for number in range(first, first + random.randint(1, 2))]
+    none = (None,) * len(more)
+    return replace(
+        story,
+        graphs=(*story.graphs, *more),
+        definitions=(*story.definitions, *map(definition_of, more)),
+        outcomes=(*story.outcomes, *({**_outcomes(random, graph), **ends_of(random, graph, n)} for n, graph in enumerate(more, first))),
+        cancels=(*story.cancels, *(_cancel(random, graph) for graph in more)),
+        deadlines=(*story.deadlines, *(random.uniform(1.0, 15.0) if random.random() < 0.15 else None for _ in more)),
         delays=(*story.delays, *none),
     )
 

@@ -12,6 +12,7 @@ from tests.simulation.authors import worth
 from tests.simulation.database import SimDatabase
 from tests.simulation.fleet import Fleet
 from tests.simulation.stories import Graph
+from tests.simulation.undoing import has_undone, wrong_order
 from tests.simulation.world import Violation
 from tests.unit.core import oracle
 from tests.unit.core.generators import flat
@@ -48,7 +49,8 @@ def at_any_time(fleet: Fleet, versions: dict[str, tuple[int, str]]) -> None:
 def _was_reopened(fleet: Fleet, run: str, version: int) -> bool:
     """Whether somebody's retry is what this commit applied; it may have ended the run again at once."""
     told = fleet.database.query("select facts from wf_history where run = ? and version = ?", run, version)
-    return any(fact["fact"] == "run_reopened" for (facts,) in told for fact in json.loads(facts))
+    again = ("run_reopened", "run_compensating")
+    return any(fact["fact"] in again for (facts,) in told for fact in json.loads(facts))
 
 
 def of_run(fleet: Fleet, run: UUID) -> None:
@@ -68,7 +70,10 @@ def at_rest(fleet: Fleet, run: UUID, graph: Graph, cancelled: bool) -> None:
         "select name, status, output, failures, lost, attempt, why, token, error, id, item from wf_step where run = ? order by name, item",
         run.hex,
     )
-    rows = [(*row[:2], fleet.database.plain(row[2]), *row[3:]) for row in rows]
+    _undone(fleet, run, [row[0] for row in rows])
+    # What undoes others, and hooks, stand in no graph; what was undone had succeeded.
+    rows = [row for row in rows if not row[0].endswith((":compensate", ":hook"))]
+    rows = [(row[0], "succeeded" if row[1] == "compensated" else row[1], fleet.database.plain(row[2]), *row[3:]) for row in rows]
     flats = oracle.flatten(graph)
     by_hand = decided_by_hand(fleet, run)
     tasks = {row[0]: row for row in rows if row[10] == -1}
@@ -82,6 +87,19 @@ def at_rest(fleet: Fleet, run: UUID, graph: Graph, cancelled: bool) -> None:
         raise Violation(f"run {run} failed, though none of its steps did")
     if status == "cancelled" and not cancelled:
         raise Violation(f"run {run} is cancelled, and nobody asked for it")
+
+
+def _undone(fleet: Fleet, run: UUID, names: list[str]) -> None:
+    """What was undone was so in the reverse order of the ends, as those who did it wrote it down."""
+    if not has_undone(names):
+        return
+    fleet.world.sometimes["something was undone"] += 1
+    steps = {UUID(hex=id_): name for id_, name in fleet.database.query("select id, name from wf_step where run = ?", run.hex)}
+    begun = [steps[effect.step] for effect in fleet.authors.ledger if effect.phase == "begun" and effect.step in steps]
+    told = fleet.database.query("select facts from wf_history where run = ? order by version", run.hex)
+    wrong = wrong_order((facts for (facts,) in told), begun)
+    if wrong is not None:
+        raise Violation(f"run {run}: {wrong}")
 
 
 def decided_by_hand(fleet: Fleet, run: UUID) -> dict[str, str]:
@@ -228,7 +246,7 @@ def effects(fleet: Fleet) -> None:
         "select e.key, s.status, s.name, s.attempt, s.run from wf_step s left join effects e on e.step = s.id"
     ):
         transactional = f"do.{name}" in fleet.world.story.transactional
-        if effect is not None and status != "succeeded":
+        if effect is not None and status not in ("succeeded", "compensated"):
             raise Violation(f"{name} is {status}, and its transaction has committed")
         if transactional and effect is None and status == "succeeded" and attempt > 0 and name not in decided_by_hand(fleet, UUID(hex=run)):
             raise Violation(f"{name} has succeeded, and its transactional effect is missing")

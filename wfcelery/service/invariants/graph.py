@@ -246,10 +246,10 @@ def _late_claims(case: Case, story: Chronicle) -> Iterator[str]:
     if not endings:
         return
     for place in case.rows:
-        stops = [told for told in endings if told.what != "run_ending" or not case.closes(place[0])]
+        stops = ("run_paused",) if case.closes(place[0]) else _STOPS  # an end ends a pause, and lets what closes the run begin
         for closing in story.closings(place):
-            before = [told for told in stops if told.version < closing.told.version]
-            if before and before[-1].what in _STOPS and closing.started is not None and closing.started > before[-1].at + SLACK:
+            before = [told for told in endings if told.version < closing.told.version]
+            if before and before[-1].what in stops and closing.started is not None and closing.started > before[-1].at + SLACK:
                 yield f"step {named(place)} was claimed after {before[-1].what} in version {before[-1].version}"
 
 
