@@ -86,6 +86,14 @@ def test_a_child_that_is_killed_between_two_compensations_changes_neither_their_
     assert here.faults() == {}
 
 
+def test_what_was_undone_is_not_tried_again_and_says_so_at_once(here: Fleet) -> None:
+    run = here.start("undone.bind('')")
+    assert here.ended(run) == "failed"
+    [(letter,)] = here.query("select id from wf_dead_letter where run = cast(:run as uuid)", run=run)
+    here.run("dead", "retry", str(letter), code=4)
+    assert not here.facts(run, "retry_refused"), "it is refused before anything is written"
+
+
 @pytest.mark.promise("E29")
 def test_a_hook_whose_worker_is_killed_is_called_again_and_ends_once(here: Fleet) -> None:
     run = here.start("undone.bind('tell')")

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from tests.engine.machine import Cut, Machine
-from tests.store.rows import look
+from tests.store.rows import change, look
 from wfcelery import Compensate, step, workflow
 from wfcelery.authoring.yaml import load_yaml
 from wfcelery.core.decision import RingRun
@@ -17,6 +17,10 @@ from wfcelery.definition.model import signature
 from wfcelery.definition.values import loads
 from wfcelery.engine import executing
 from wfcelery.engine.ports import Call, Outcome, Raised
+from wfcelery.errors import NotAllowedNow
+from wfcelery.service import dead_letters
+from wfcelery.service.context import Context
+from wfcelery.settings import Settings
 from wfcelery.store.database import Database
 
 ORDER = """
@@ -127,6 +131,22 @@ def test_an_attempt_of_unknown_outcome_is_undone_where_asked(database: Database,
     undone = [action for action, _, _ in ledger.said[2:]]
     assert undone == (["refund", "release"] if known else ["release"])
     assert not machine.problems()
+
+
+def test_a_letter_that_cannot_be_tried_again_now_is_refused_before_anything_is_written(database: Database) -> None:
+    ledger = Ledger("ship", "refund")
+    machine = Machine(database, ORDER, ledger)
+    assert machine.work() == "failed"
+    context = Context(database, Settings())
+    letters = {str(name): str(UUID(str(id_))) for name, id_ in look(database, "select name, id from wf_dead_letter")}
+    with pytest.raises(NotAllowedNow, match="what it had done was undone"):
+        dead_letters.retry(context, [letters["ship"]])
+    for status in ("paused", "compensating"):
+        change(database, f"update wf_run set status = '{status}', ended_at = null")
+        for letter in letters.values():
+            with pytest.raises(NotAllowedNow, match="is paused; resume it" if status == "paused" else "is undoing what it has done"):
+                dead_letters.retry(context, [letter])
+    assert look(database, "select count(*) from wf_inbox") == [(0,)]
 
 
 @step

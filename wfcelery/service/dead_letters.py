@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from wfcelery.core.decision import RingRun
 from wfcelery.core.rows import NO_ITEM
+from wfcelery.definition.closing import hook, undo
 from wfcelery.errors import NotAllowedNow, NotFound
 from wfcelery.service.asked import check_text
 from wfcelery.service.asking import told
@@ -13,6 +14,7 @@ from wfcelery.service.context import Context
 from wfcelery.service.views import DeadLetterView, error_view
 from wfcelery.store import dead_letters, inbox, quarantine
 from wfcelery.store.children import has_told
+from wfcelery.store.database import Tx
 from wfcelery.store.dead_letters import Letter
 
 BATCH = 200
@@ -34,7 +36,8 @@ def retry(context: Context, ids: Sequence[str] | None, *, workflow: str | None =
     """Ask for another episode of these steps, or of all open ones; returns how many were asked for.
 
     Each is a fact in its run's inbox: the run decides under its own lock, and reopens what its failure closed.
-    Raises NotFound, and NotAllowedNow for one that is not open, before anything is written.
+    Raises NotFound, and NotAllowedNow for one that is not open, or whose run is paused, is being undone or was, before anything is
+    written. Of all open ones those that cannot be tried again now say so in their runs' histories.
     """
     if by is not None:
         check_text("retry", "by", by)
@@ -50,7 +53,19 @@ def retry(context: Context, ids: Sequence[str] | None, *, workflow: str | None =
             for letter in letters:
                 if has_told(tx, letter.run):
                     raise told(letter.run, "over")
+                _check_standing(tx, letter)
     return retry_found(context, letters, by)
+
+
+def _check_standing(tx: Tx, letter: Letter) -> None:
+    """Raises NotAllowedNow where the run would refuse; the run itself looks again, under its lock."""
+    status, undone = dead_letters.standing(tx, letter.run) or ("", False)
+    if status == "paused":
+        raise NotAllowedNow(f"run {letter.run} is paused; resume it first", status)
+    if status == "compensating":
+        raise NotAllowedNow(f"run {letter.run} is undoing what it has done, or calls its hooks; wait until it has ended", status)
+    if undone and not letter.name.endswith((undo(""), hook(""))):
+        raise NotAllowedNow(f"run {letter.run} is {status}, and what it had done was undone; start another, or `runs rerun`", status)
 
 
 def retry_found(context: Context, letters: Sequence[Letter], by: str | None) -> int:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from wfcelery.definition.values import loads
 from wfcelery.store.database import Tx
-from wfcelery.store.schema import dead_letter
+from wfcelery.store.schema import dead_letter, run, step
 from wfcelery.store.statements import Ids, Row, Statement, among, one
 from wfcelery.store.tails import fits, is_tail
 
@@ -64,6 +64,11 @@ _LISTED = Statement(
 _BY_ID = Statement(sa.select(*_ALL).where(dead_letter.c.id == one("id", sa.Uuid)))
 _BY_TAIL = Statement(sa.select(*_ALL).where(fits(dead_letter.c.id)).order_by(*_NEWEST_FIRST).limit(one("many", sa.Integer)))
 _OF_RUN = Statement(sa.select(*_ALL).where(dead_letter.c.run == one("run", sa.Uuid)).order_by(dead_letter.c.created_at, dead_letter.c.id))
+_STANDING = Statement(
+    sa.select(run.c.status, sa.exists().where(step.c.run == run.c.id, step.c.name.like("%:compensate"))).where(
+        run.c.id == one("run", sa.Uuid)
+    )
+)
 _PURGE = Statement(sa.delete(dead_letter).where(among(dead_letter.c.id, one("ids", Ids))))
 _PURGE_ALL = Statement(sa.delete(dead_letter).where(dead_letter.c.status != "retried"))
 
@@ -86,6 +91,12 @@ def find(tx: Tx, id: str, limit: int = 2) -> list[Letter]:  # noqa: A002
 def of_run(tx: Tx, run: UUID) -> list[Letter]:
     """Those of one run, oldest first."""
     return [_letter(row) for row in tx.execute(_OF_RUN, {"run": run}).rows]
+
+
+def standing(tx: Tx, run: UUID) -> tuple[str, bool] | None:
+    """The status of a letter's run, and whether it has undone anything, or was to; None: the run is gone."""
+    rows = tx.execute(_STANDING, {"run": run}).rows
+    return (str(rows[0][0]), bool(rows[0][1])) if rows else None
 
 
 def purge(tx: Tx, ids: Sequence[UUID] | None) -> int:
