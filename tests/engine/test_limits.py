@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -13,10 +14,12 @@ from wfcelery import adopt, step, workflow
 from wfcelery.core.decision import RingRun
 from wfcelery.engine import executing
 from wfcelery.engine.dispatching import drain
+from wfcelery.engine.gating import may_begin
 from wfcelery.engine.ports import Call, Outcome, Policy, Raised
-from wfcelery.errors import DefinitionProblems
+from wfcelery.errors import DefinitionProblems, Unavailable
 from wfcelery.service.definitions import checked_signature
 from wfcelery.store.database import Database
+from wfcelery.store.failures import CommitUnknown
 
 SIX = """
 name: order
@@ -238,6 +241,23 @@ def test_a_definition_that_calls_a_limited_step_for_items_is_refused_where_the_c
     with pytest.raises(DefinitionProblems, match=r"the code of limits\.packed says lock, which does not hold"):
         checked_signature(each.definition)
     assert checked_signature(runs.definition)
+
+
+def test_a_step_whose_rate_is_asked_while_the_database_is_away_is_not_lost(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = [CommitUnknown("cut"), Unavailable("database", "away"), Unavailable("database", "away")]
+
+    def asked(*given: Any) -> bool:
+        if away:
+            raise away.pop()
+        return may_begin(*given)
+
+    monkeypatch.setattr(executing, "may_begin", asked)
+    machine = Machine(database, six("rate: 50/s", 2))
+    machine.keeps = False
+    assert machine.work() == "succeeded"
+    assert not away
+    assert look(database, "select distinct lost, attempt from wf_step") == [(0, 1)]
+    assert not machine.problems()
 
 
 def test_an_adopted_task_with_a_rate_limit_is_no_step_for_items() -> None:

@@ -17,6 +17,7 @@ from wfcelery.engine.apply import Applied, Keeping, Known, apply, insisting, kee
 from wfcelery.engine.calling import attempt_of, fact_of
 from wfcelery.engine.dispatching import AtRest, begin, drain
 from wfcelery.engine.gating import may_begin
+from wfcelery.engine.patience import until_answered
 from wfcelery.engine.ports import Fenced, ReportedItself
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.engine.waking import one_that_is_due, tell
@@ -193,9 +194,8 @@ def turned_away(runtime: Runtime, attempt: Attempt) -> bool:
     assert row.token is not None
     goes_on = False
     try:
-        runtime.holds.learn(attempt.holds)
-        why = runtime.holds.why(known.run, known.plan.nodes[row.name], row.queue)
-        goes_on = why is None and (row.gates is None or may_begin(runtime.database, known.run.organization_id, row))
+        # The claim has landed: what is asked now is asked until the database answers, or the attempt would be lost.
+        why, goes_on = until_answered(runtime.settings.lease, lambda: _may_go_on(runtime, attempt))
         if not goes_on:
             fact = TurnedAway(row.id, row.token, why)
             persist(runtime, insisting(lambda: apply(runtime, known.run.id, (fact,), rows=(row,))))
@@ -203,6 +203,13 @@ def turned_away(runtime: Runtime, attempt: Attempt) -> bool:
         if not goes_on:
             runtime.slots.drop(row.token)
     return not goes_on
+
+
+def _may_go_on(runtime: Runtime, attempt: Attempt) -> tuple[str | None, bool]:
+    row, run = attempt.row, attempt.known.run
+    runtime.holds.learn(attempt.holds)
+    why = runtime.holds.why(run, attempt.known.plan.nodes[row.name], row.queue)
+    return why, why is None and (row.gates is None or may_begin(runtime.database, run.organization_id, row))
 
 
 def _attempt(runtime: Runtime, tx: Tx, claimed: Claimed) -> Attempt:

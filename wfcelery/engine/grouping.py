@@ -23,6 +23,7 @@ from wfcelery.definition.plan import Plan
 from wfcelery.engine.apply import Applied, Keeping, Known, apply, insisting, keeping_for, persist
 from wfcelery.engine.calling import attempt_of, fact_of
 from wfcelery.engine.dispatching import drain
+from wfcelery.engine.patience import until_answered
 from wfcelery.engine.ports import Calls, CannotBegin, Fenced, LeftOut, Outcome, ReportedItself
 from wfcelery.engine.runtime import Budget, Runtime
 from wfcelery.store.claims import claim_group, set_deadline
@@ -84,7 +85,7 @@ def work_off(runtime: Runtime, organization_id: str, fan_out: UUID, budget: Budg
 
 def _turned_away(runtime: Runtime, group: Group) -> Applied | None:
     """Where somebody holds the fan-out: its items go back as if they had never been claimed, and the others are held too."""
-    runtime.holds.learn(group.holds)
+    until_answered(runtime.settings.lease, lambda: runtime.holds.learn(group.holds))
     row, known = group.rows[0], group.known
     why = runtime.holds.why(known.run, known.plan.nodes[row.name], row.queue)
     if why is None:
