@@ -161,6 +161,10 @@ class _Seen:
             statement = statement.replace("?", f":p{number}", 1)
         return self._stack.query(statement, **{f"p{number}": value for number, value in enumerate(parameters)})
 
+    def plain(self, text: str | None) -> str | None:
+        """Values are small here, and nothing encodes them."""
+        return text
+
     @contextmanager
     def quietly(self) -> Iterator[Tx]:
         with past_the_proxy(self._stack) as context, context.transaction() as tx:
