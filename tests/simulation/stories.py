@@ -104,7 +104,8 @@ def story_of(seed: int) -> Story:
 
 def _with_sleepers(story: Story, random: Random) -> Story:
     """In some seeds there are besides runs that sleep, do something, and sleep again; all are over at about the same time."""
-    story = replace(story, left=random.choice((0.25, 5.0, 30.0)))
+    left = random.choice((0.25, 5.0, 30.0))
+    story = replace(story, left=left if story.run_ahead else min(left, 5.0))  # who keeps no step ends no sleep: only sweeps do
     if random.random() < 0.75:
         return story
     more = [_sleeper(number, random.randint(1, 3)) for number in range(random.randint(2, 5))]
