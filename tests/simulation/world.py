@@ -26,7 +26,7 @@ from wfcelery.engine import executing, grouping, patience
 from wfcelery.worker import transacting
 
 Replaced = tuple[Any, str, Any]  # a module, one of its names, what it means here
-ENDLESS = 10_000  # turns; a seed needs about five hundred, and seldom three thousand
+ENDLESS = 30_000  # turns; a seed needs about five hundred, and seldom ten thousand, where the database is away for long
 ENGINE_PAUSES = "in a pause of the engine"
 START = 1_800_000_000.0  # the database's time when a world begins
 
