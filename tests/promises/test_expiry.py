@@ -14,7 +14,7 @@ from tests.acceptance.eventually import eventually
 from tests.acceptance.processes import Fleet
 from tests.cli.command_line import Cli
 from tests.corruption.clean import Clean
-from tests.corruption.clean import clean as clean_and_heard
+from tests.corruption.clean import clean as clean_and_more
 from tests.promises.conftest import APP
 from tests.store.rows import change, look, started
 from wfcelery.service import expiring, starting
@@ -38,10 +38,11 @@ def expired(database: Database, kept_for: float = AT_ONCE) -> Expired:
 
 
 def clean(database: Database) -> Clean:
-    """Runs of which one may expire, another once its letter is gone: two more are deleted at once."""
-    runs = clean_and_heard(database)
+    """Runs of which one may expire, another once its letter is gone: all others that have ended are deleted at once."""
+    runs = clean_and_more(database)
+    ended = {UUID(str(id_)) for (id_,) in look(database, "select cast(id as text) from wf_run where ended_at is not null")}
     with database.transaction() as tx:
-        expiring_rows.delete(tx, [runs.runs["heard"], runs.runs["undone"]])
+        expiring_rows.delete(tx, [*(ended - {runs.runs["order"], runs.runs["failed"]})])
     return runs
 
 
