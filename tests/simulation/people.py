@@ -118,7 +118,8 @@ class People:
             raise Violation(f"run {run}: nobody heard {ada[0].by}, who had answered in time")
         met, refused = [fact for fact in facts if fact["fact"] == "wait_met"], [fact for fact in facts if fact["fact"] == "answer_refused"]
         landed = [each for each in self.answers if each.run == run and each.since > opened + 0.01]
-        if len(met) > 1 or len(met) + len(refused) < len(landed):
+        [(left,)] = query("select count(*) from wf_inbox where run = ?", run.hex)  # of one who spoke when all had ended
+        if len(met) > 1 or len(met) + len(refused) + left < len(landed):
             raise Violation(f"run {run}: of {len(landed)} answers {len(met)} counted and {len(refused)} were refused")
         if any(fact["by"] == "eve" for fact in met):
             raise Violation(f"run {run}: eve has answered, whom nobody had asked")

@@ -283,9 +283,17 @@ class Simulation:
     def _were_retried(self, asked: Sequence[str]) -> None:
         """What somebody asked for is not forgotten."""
         for letter in asked:
-            [(status,)] = self.fleet.database.query("select status from wf_dead_letter where id = ?", letter)
-            if status == "open":
+            [(status, run)] = self.fleet.database.query("select status, run from wf_dead_letter where id = ?", letter)
+            if status == "open" and not self._failed_by_itself(run):
                 raise Violation(f"the retry of dead letter {letter} was forgotten")
+
+    def _failed_by_itself(self, run: str) -> bool:
+        """Whether the run came to a `fail`: a retry is refused, and the history says so."""
+        facts = [
+            fact for (text,) in self.fleet.database.query("select facts from wf_history where run = ?", run) for fact in json.loads(text)
+        ]
+        own = any(fact["fact"] == "run_failed" and fact["error"].get("code") == "own" for fact in facts)
+        return own and any(fact["fact"] == "retry_refused" for fact in facts)
 
     def _check(self) -> None:
         for (facts,) in self.fleet.database.query("select facts from wf_history"):

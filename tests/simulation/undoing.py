@@ -75,6 +75,8 @@ def wrong_order(history: Iterable[str], begun: Iterable[str]) -> str | None:
             name = fact.get("step")
             if fact["fact"] in _ENDS or fact.get("then") == "cancelled":
                 ended = [*(each for each in ended if each != name), name]
+            if fact["fact"] == "run_reopened":  # it had called hooks, and undone nothing
+                line = []
             if fact["fact"] == "run_compensating" and not line:
                 line = list(ended)
     turns = [name.removesuffix(":compensate") for name in dict.fromkeys(begun) if name.endswith(":compensate")]
