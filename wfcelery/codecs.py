@@ -100,7 +100,7 @@ class Encrypting:
             raise CannotRead(f"its key {key!r} is not in the ring of this process")
         try:
             return bytes(_aead()(self._key_of(key, context.organization_id, b"value")).decrypt(nonce, text, _bound(name, context)))
-        except Exception as problem:
+        except (_forged(), ValueError) as problem:  # a nonce that was cut short is a ValueError
             raise CannotRead("it was changed, or is another organization's") from problem
 
     def digest(self, data: bytes, organization_id: str) -> bytes:
@@ -132,6 +132,12 @@ def _aead() -> Any:
         return import_module("cryptography.hazmat.primitives.ciphers.aead").AESGCM
     except ImportError as missing:
         raise Misconfigured("the encrypting codec needs cryptography: pip install 'wfcelery[encryption]'") from missing
+
+
+def _forged() -> type[Exception]:
+    """What the library raises where the tag does not fit."""
+    found: type[Exception] = import_module("cryptography.exceptions").InvalidTag
+    return found
 
 
 def _named(name: str) -> str:
